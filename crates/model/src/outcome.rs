@@ -53,5 +53,5 @@ pub struct Outgoing {
     pub key: String,
     /// None is a tombstone, said on purpose.
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(String, Vec<u8>)>,
 }
