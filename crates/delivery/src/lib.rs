@@ -1,1 +1,11 @@
-//! Under construction.
+//! How a record reaches a destination, decided without I/O and without a clock: events in, actions out.
+//!
+//! The sink moves bytes and asks these types what to do next. Time, random numbers and answers come in as values, so every
+//! schedule of faults can be run in a test from a seed. Nothing here knows Kafka, HTTP or tokio.
+//!
+//! Guarantees: a key has one call at a time, in revision order; a revision below the accepted one is never sent; an offset is
+//! done only after what makes it durable was acknowledged. The rest of a destination never waits for one refused key.
+
+pub mod tracker;
+
+pub use tracker::{CommitTracker, NextOffset};
