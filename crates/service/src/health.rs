@@ -1,0 +1,130 @@
+//! What the process knows about itself: ready parts, the main loop's pulse.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::Exit;
+
+/// A main loop that did not tick for this long is not alive.
+const PULSE: Duration = Duration::from_secs(60);
+
+/// Cheap handle; clones share the state.
+///
+/// Ready = no part is named as not ready. Alive = the main loop ticked within a minute; never the broker or a destination.
+#[derive(Clone, Debug)]
+pub struct Health {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    not_ready: BTreeMap<String, String>,
+    last_tick: Instant,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let not_ready = BTreeMap::from([("start".to_owned(), "starting".to_owned())]);
+        Self { inner: Arc::new(Mutex::new(Inner { not_ready, last_tick: Instant::now() })) }
+    }
+}
+
+impl Health {
+    /// The part works.
+    pub fn ready(&self, part: &str) {
+        self.lock().not_ready.remove(part);
+    }
+
+    /// The part does not work yet, or no longer; `why` is shown on `/readyz`.
+    pub fn not_ready(&self, part: &str, why: impl Into<String>) {
+        self.lock().not_ready.insert(part.to_owned(), why.into());
+    }
+
+    /// The main loop turned once.
+    pub fn tick(&self) {
+        self.lock().last_tick = Instant::now();
+    }
+
+    /// What is not ready, with the reasons.
+    #[must_use]
+    pub fn missing(&self) -> BTreeMap<String, String> {
+        self.lock().not_ready.clone()
+    }
+
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.lock().last_tick.elapsed() < PULSE
+    }
+
+    /// Tries `attempt` until it answers: at once, then every 0.1 s to 2 s, named on `/readyz` meanwhile.
+    ///
+    /// # Errors
+    /// [`Exit::unavailable`] with the last reason when `timeout` passed.
+    pub async fn wait_for<T, E, F, A>(&self, part: &str, timeout: Duration, mut attempt: A) -> Result<T, Exit>
+    where
+        A: FnMut() -> F,
+        F: Future<Output = Result<T, E>>,
+        E: std::fmt::Display,
+    {
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(100);
+        let mut told = String::new();
+        loop {
+            match attempt().await {
+                Ok(value) => {
+                    self.ready(part);
+                    return Ok(value);
+                }
+                Err(error) => {
+                    let why = error.to_string();
+                    if start.elapsed() >= timeout {
+                        return Err(Exit::unavailable(anyhow::anyhow!("waited {timeout:?} for {part}: {why}")));
+                    }
+                    if told != why {
+                        tracing::warn!(part, error = %why, "waiting at start");
+                        told.clone_from(&why);
+                    }
+                    self.not_ready(part, why);
+                    self.tick();
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_ready_when_no_part_is_named() {
+        let health = Health::default();
+        assert!(health.missing().contains_key("start"));
+        health.not_ready("registry", "connection refused");
+        health.ready("start");
+        assert_eq!(health.missing().into_iter().collect::<Vec<_>>(), [("registry".into(), "connection refused".into())]);
+        health.ready("registry");
+        assert!(health.missing().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_comes_ends_with_69_and_the_last_reason() {
+        let health = Health::default();
+        let exit = health
+            .wait_for("registry", Duration::from_secs(3), || async { Err::<(), _>("connection refused") })
+            .await
+            .unwrap_err();
+        assert_eq!(exit.code(), 69);
+        assert!(exit.text().contains("registry: connection refused"), "{}", exit.text());
+    }
+}
