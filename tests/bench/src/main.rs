@@ -1,1 +1,3 @@
+//! The benches: ratios in one run, on a real Kafka.
+
 fn main() {}
