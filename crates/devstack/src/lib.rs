@@ -1,1 +1,20 @@
-//! Under construction.
+//! The whole of Millrace on one machine, without containers: a real Apache Kafka and schema registry, the fleet as separate
+//! processes, and simulated systems that speak HTTP. One library for the demo, the tests and the benches.
+//!
+//! What it guarantees: what it starts listens on loopback only, really answers before it is handed out, writes a log file of
+//! its own, and ends with its owner, however that ends ([`supervise`]). What it does not: it is no way to run Millrace in
+//! production; one broker keeps one copy.
+
+pub mod apicurio;
+pub mod broker;
+pub mod dev;
+pub mod java;
+pub mod ports;
+pub mod progress;
+pub mod supervise;
+
+pub use apicurio::{Registry, Storage};
+pub use broker::{Broker, BrokerOptions};
+pub use java::Java;
+pub use progress::Progress;
+pub use supervise::Supervisor;

@@ -1,0 +1,99 @@
+//! A real schema registry on this machine: Apicurio, through its Confluent-compatible API.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    broker::wait_until,
+    java::Java,
+    ports,
+    supervise::{GRACE, Launch, Supervisor},
+};
+
+const START: Duration = Duration::from_secs(120);
+
+/// Where schemas are kept.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// Gone with the process: quick to start, for tests.
+    Memory,
+    /// On topics of the broker at this address: ids survive a restart.
+    Kafka(String),
+}
+
+/// A running registry.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// Base address of the Confluent API.
+    pub url: String,
+    port: u16,
+    storage: Storage,
+    java: Java,
+}
+
+impl Registry {
+    /// Starts a registry and waits until it really answers.
+    ///
+    /// # Errors
+    /// When it does not start in time; the end of its log is part of the message.
+    pub fn start(supervisor: &mut Supervisor, java: &Java, storage: Storage) -> Result<Self> {
+        let port = ports::free()?;
+        let url = format!("http://127.0.0.1:{port}/apis/ccompat/v7");
+        let registry = Self { url, port, storage, java: java.clone() };
+        registry.launch(supervisor)?;
+        Ok(registry)
+    }
+
+    /// Starts it again on the same port, after [`Registry::stop`].
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub fn restart(&self, supervisor: &mut Supervisor) -> Result<()> {
+        self.launch(supervisor)
+    }
+
+    /// Ends it in order.
+    ///
+    /// # Errors
+    /// When it was not started here.
+    pub fn stop(&self, supervisor: &mut Supervisor) -> Result<()> {
+        supervisor.end("registry", GRACE).map(drop)
+    }
+
+    fn launch(&self, supervisor: &mut Supervisor) -> Result<()> {
+        let mut environment = vec![
+            ("QUARKUS_HTTP_HOST".to_owned(), "127.0.0.1".to_owned()),
+            ("QUARKUS_HTTP_PORT".to_owned(), self.port.to_string()),
+        ];
+        if let Storage::Kafka(brokers) = &self.storage {
+            environment.push(("APICURIO_STORAGE_KIND".to_owned(), "kafkasql".to_owned()));
+            environment.push(("APICURIO_KAFKASQL_BOOTSTRAP_SERVERS".to_owned(), brokers.clone()));
+        }
+        let jar = self.java.registry.to_str().context("reading the registry's path")?;
+        let process = supervisor.spawn(Launch {
+            name: "registry".to_owned(),
+            program: "java".into(),
+            arguments: ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-jar", jar].map(str::to_owned).to_vec(),
+            environment,
+        })?;
+        wait_until("the schema registry", process, START, |_| subjects_answer(self.port))
+    }
+}
+
+/// The list of subjects is served from the storage, so it answers only when that is ready too.
+fn subjects_answer(port: u16) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET /apis/ccompat/v7/subjects HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.split_whitespace().nth(1) == Some("200"))
+}
