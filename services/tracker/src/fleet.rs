@@ -1,0 +1,125 @@
+//! The tracker's part of the landscape: who owns, who serves what, who should have which record by when.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use model::{Domain, Golden, Timestamp};
+use sha2::{Digest as _, Sha256};
+
+/// What the tracker knows of the landscape.
+#[derive(Default)]
+pub struct Fleet {
+    pub topic_prefix: String,
+    pub slots: u32,
+    pub policy_version: String,
+    pub domains: BTreeMap<Domain, Owner>,
+    pub sources: BTreeMap<String, SourcePart>,
+    pub destinations: BTreeMap<String, DestinationPart>,
+}
+
+/// Owner of a domain's main group, and the people behind it.
+#[derive(Clone, Debug, Default)]
+pub struct Owner {
+    pub system: String,
+    pub office: String,
+}
+
+/// A system of record.
+#[derive(Clone, Debug, Default)]
+pub struct SourcePart {
+    pub office: String,
+    pub domains: Vec<Domain>,
+}
+
+/// A destination.
+#[derive(Default)]
+pub struct DestinationPart {
+    pub office: String,
+    /// Calls a second; none is no limit.
+    pub rate: Option<f64>,
+    pub domains: BTreeMap<Domain, Served>,
+}
+
+/// One domain at one destination.
+#[derive(Default)]
+pub struct Served {
+    /// The filter as the operator wrote it, and compiled. None takes everything.
+    pub scope: Option<(String, mapping::Expression)>,
+    pub deadline: Option<Duration>,
+    /// The clock of a record that needs approval starts with the approval.
+    pub waits_for_approval: bool,
+}
+
+impl Served {
+    /// Whether the destination should have this revision. A delete is needed where the record was needed before.
+    #[must_use]
+    pub fn needs(&self, golden: &Golden, before: bool) -> bool {
+        if golden.data.is_none() {
+            return before;
+        }
+        match &self.scope {
+            None => true,
+            // The sink makes a dead letter of a scope that cannot be evaluated; until then the record counts as needed.
+            Some((_, scope)) => scope.matches(golden).unwrap_or(true),
+        }
+    }
+
+    /// When the clock of this revision starts: the source's commit, or the approval where that is awaited. None: not yet.
+    #[must_use]
+    pub fn clock_starts(&self, golden: &Golden) -> Option<Timestamp> {
+        let committed = golden.meta.occurred_at;
+        match (&golden.meta.approval, self.waits_for_approval) {
+            (Some(approval), true) if approval.state == model::ApprovalState::Approved => {
+                Some(approval.at.map_or(committed, |at| at.max(committed)))
+            }
+            (Some(_), true) => None,
+            (None, _) | (_, false) => Some(committed),
+        }
+    }
+}
+
+impl Fleet {
+    /// What a store was built for. A store of another fingerprint is rebuilt: scopes and deadlines are baked into its rows.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut text = format!("{}\n{}\n", self.topic_prefix, self.slots);
+        for (name, source) in &self.sources {
+            text.push_str(&format!("source {name} {:?}\n", source.domains));
+        }
+        for (name, destination) in &self.destinations {
+            for (domain, served) in &destination.domains {
+                let scope = served.scope.as_ref().map_or("", |(scope, _)| scope.as_str());
+                text.push_str(&format!("{name} {domain} {:?} {} {scope}\n", served.deadline, served.waits_for_approval));
+            }
+        }
+        data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
+    }
+
+    /// The destinations that serve a domain.
+    pub fn served(&self, domain: Domain) -> impl Iterator<Item = (&str, &Served)> {
+        self.destinations
+            .iter()
+            .filter_map(move |(name, destination)| destination.domains.get(&domain).map(|served| (name.as_str(), served)))
+    }
+
+    /// Who answers for a system: its office, or its own name.
+    #[must_use]
+    pub fn office_of(&self, system: &str) -> String {
+        let office = self
+            .destinations
+            .get(system)
+            .map(|part| part.office.as_str())
+            .or_else(|| self.sources.get(system).map(|part| part.office.as_str()))
+            .unwrap_or_default();
+        if office.is_empty() { system.to_owned() } else { office.to_owned() }
+    }
+
+    /// Who answers for a domain's records.
+    #[must_use]
+    pub fn office_of_domain(&self, domain: Domain) -> String {
+        match self.domains.get(&domain) {
+            Some(owner) if !owner.office.is_empty() => owner.office.clone(),
+            Some(owner) => owner.system.clone(),
+            None => String::new(),
+        }
+    }
+}

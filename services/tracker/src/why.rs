@@ -1,0 +1,253 @@
+//! Why late: one closed list ([`model::Reason`]), computed here and nowhere else, used by the API, the command line and the
+//! metric label `reason`. Pure: facts in, reason and sentence out, time is a value.
+
+use model::{DestinationState, LedgerState, Reason, Timestamp};
+
+/// Where the newest golden revision of a key stands at a destination: the words on screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    Accepted,
+    Sent,
+    Waiting,
+    Refused,
+    NotNeeded,
+}
+
+/// The few facts that decide it. Small and discrete on purpose: a whole domain is counted by grouping on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// In the destination's scope.
+    pub needed: bool,
+    /// The destination accepted the newest golden revision.
+    pub accepted: bool,
+    /// The ledger speaks about the newest golden revision, not about an older one.
+    pub offered: bool,
+    pub ledger: LedgerState,
+    /// The gate, where the ledger waits.
+    pub gate: Reason,
+    pub destination: DestinationState,
+}
+
+/// The one place that decides why something is late.
+#[must_use]
+pub fn place(standing: &Standing) -> (Place, Option<Reason>) {
+    if !standing.needed {
+        return (Place::NotNeeded, Some(Reason::NotNeeded));
+    }
+    if standing.accepted {
+        return (Place::Accepted, None);
+    }
+    if standing.ledger == LedgerState::Blocked {
+        return (Place::Waiting, Some(Reason::Blocked));
+    }
+    // A refusal is about the revision that was refused: a newer one has its own chance.
+    if standing.ledger == LedgerState::Parked && standing.offered {
+        return (Place::Refused, Some(Reason::Refused));
+    }
+    match standing.destination {
+        DestinationState::Paused => return (Place::Waiting, Some(Reason::Paused)),
+        DestinationState::Unavailable => return (Place::Waiting, Some(Reason::Unavailable)),
+        DestinationState::Resyncing => return (Place::Waiting, Some(Reason::Resync)),
+        DestinationState::Ok | DestinationState::Unknown => {}
+    }
+    match standing.ledger {
+        LedgerState::Delivered if standing.offered => (Place::Sent, Some(Reason::Receipt)),
+        LedgerState::Waiting if standing.offered && standing.gate != Reason::Unknown => (Place::Waiting, Some(standing.gate)),
+        LedgerState::Clear
+        | LedgerState::Delivered
+        | LedgerState::Waiting
+        | LedgerState::Parked
+        | LedgerState::Blocked
+        | LedgerState::Deleted
+        | LedgerState::Unknown => (Place::Waiting, Some(Reason::Queued)),
+    }
+}
+
+/// What a sentence may need; the reason says which of it.
+#[derive(Clone, Debug, Default)]
+pub struct Words<'a> {
+    pub destination: &'a str,
+    /// Owner of the domain.
+    pub owner: &'a str,
+    /// The other record, system, date or rule that is waited for.
+    pub waits_for: &'a str,
+    pub by: Option<&'a str>,
+    pub text: Option<&'a str>,
+    pub until: Option<Timestamp>,
+    pub since: Option<Timestamp>,
+    pub code: Option<&'a str>,
+    /// The scope, where the record is out of it.
+    pub filter: &'a str,
+    pub attempts: i32,
+    /// Records in front of this one, and how many a second the destination takes.
+    pub ahead: i64,
+    pub rate: Option<f64>,
+}
+
+/// The sentence of a reason, as console, command line and API show it.
+#[must_use]
+pub fn sentence(reason: Reason, words: &Words<'_>, now: Timestamp) -> String {
+    let Words { destination, owner, waits_for, .. } = words;
+    let at = |instant: Option<Timestamp>| instant.map(|instant| clock(instant, now));
+    match reason {
+        Reason::Source => format!("waiting for {waits_for} to answer"),
+        Reason::Rule => format!("failed rule {waits_for}"),
+        Reason::Approval => format!("waiting for approval in {owner}"),
+        Reason::Steward => format!("waiting for a decision of {}", if waits_for.is_empty() { owner } else { waits_for }),
+        Reason::Record => format!("waiting for {} to exist", record(waits_for)),
+        Reason::Dependency => format!("{} not accepted here yet", record(waits_for)),
+        Reason::Confirmation => format!("waiting for {waits_for} to confirm"),
+        Reason::Effective => format!("not effective before {waits_for}"),
+        Reason::Window => format!("apply window opens {}", at(words.until).unwrap_or_else(|| (*waits_for).to_owned())),
+        Reason::Queued => format!("{} ahead{}", words.ahead, expected(words.ahead, words.rate)),
+        Reason::Paused => {
+            let by = words.by.unwrap_or("an operator");
+            let until = at(words.until).map_or_else(|| "it is resumed".to_owned(), |until| until);
+            format!("destination paused by {by} until {until}")
+        }
+        Reason::Unavailable => match at(words.since) {
+            Some(since) => format!("{destination} does not answer since {since}"),
+            None => format!("{destination} does not answer"),
+        },
+        Reason::Retrying => match at(words.until) {
+            Some(next) => format!("try {}, next at {next}", words.attempts),
+            None => format!("try {}", words.attempts),
+        },
+        Reason::Refused => format!("refused: {}; parked", words.code.unwrap_or("no code given")),
+        Reason::Blocked => match (words.by, words.text) {
+            (Some(by), Some(text)) => format!("blocked by {by}: {text}"),
+            (Some(by), None) => format!("blocked by {by}"),
+            (None, Some(text)) => format!("blocked: {text}"),
+            (None, None) => "blocked".to_owned(),
+        },
+        Reason::Receipt => "sent, no answer yet".to_owned(),
+        Reason::Resync => "destination is being resynced".to_owned(),
+        Reason::NotNeeded => format!("not needed here: {}", if words.filter.is_empty() { "out of scope" } else { words.filter }),
+        Reason::Unknown => "for a reason that this version does not know".to_owned(),
+    }
+}
+
+/// `item/4711/C` as people say it: `item 4711/C`.
+fn record(place: &str) -> String {
+    place.replacen('/', " ", 1)
+}
+
+fn expected(ahead: i64, rate: Option<f64>) -> String {
+    let Some(rate) = rate.filter(|rate| *rate > 0.0) else { return String::new() };
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a rough time, for people")]
+    let seconds = ((ahead + 1) as f64 / rate).ceil() as i64;
+    match seconds {
+        ..=1 => ", about 1 s".to_owned(),
+        2..120 => format!(", about {seconds} s"),
+        120..7_200 => format!(", about {} min", seconds / 60),
+        _ => format!(", about {} h", seconds / 3_600),
+    }
+}
+
+/// A time of day in UTC; with the date when it is not today's.
+#[must_use]
+pub fn clock(at: Timestamp, now: Timestamp) -> String {
+    let text = at.to_string();
+    let (Some(day), Some(time)) = (text.get(..10), text.get(11..16)) else { return text };
+    if at.date() == now.date() { format!("{time} UTC") } else { format!("{day} {time} UTC") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing() -> Standing {
+        Standing {
+            needed: true,
+            accepted: false,
+            offered: true,
+            ledger: LedgerState::Clear,
+            gate: Reason::Unknown,
+            destination: DestinationState::Ok,
+        }
+    }
+
+    #[test]
+    fn every_standing_has_one_place_and_every_lateness_a_reason() {
+        use DestinationState as D;
+        use LedgerState as L;
+        let table = [
+            (Standing { needed: false, accepted: true, ..standing() }, Place::NotNeeded, Some(Reason::NotNeeded)),
+            (Standing { accepted: true, destination: D::Paused, ..standing() }, Place::Accepted, None),
+            (Standing { ledger: L::Blocked, destination: D::Unavailable, ..standing() }, Place::Waiting, Some(Reason::Blocked)),
+            (Standing { ledger: L::Parked, destination: D::Paused, ..standing() }, Place::Refused, Some(Reason::Refused)),
+            (
+                Standing { ledger: L::Parked, offered: false, destination: D::Paused, ..standing() },
+                Place::Waiting,
+                Some(Reason::Paused),
+            ),
+            (Standing { ledger: L::Parked, offered: false, ..standing() }, Place::Waiting, Some(Reason::Queued)),
+            (Standing { destination: D::Unavailable, ..standing() }, Place::Waiting, Some(Reason::Unavailable)),
+            (Standing { destination: D::Resyncing, ..standing() }, Place::Waiting, Some(Reason::Resync)),
+            (Standing { ledger: L::Delivered, ..standing() }, Place::Sent, Some(Reason::Receipt)),
+            (Standing { ledger: L::Delivered, offered: false, ..standing() }, Place::Waiting, Some(Reason::Queued)),
+            (Standing { ledger: L::Waiting, gate: Reason::Approval, ..standing() }, Place::Waiting, Some(Reason::Approval)),
+            (
+                Standing { ledger: L::Waiting, gate: Reason::Approval, offered: false, ..standing() },
+                Place::Waiting,
+                Some(Reason::Queued),
+            ),
+            (standing(), Place::Waiting, Some(Reason::Queued)),
+            (Standing { destination: D::Unknown, ..standing() }, Place::Waiting, Some(Reason::Queued)),
+        ];
+        for (standing, expected, reason) in table {
+            assert_eq!(place(&standing), (expected, reason), "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn every_reason_has_its_sentence() {
+        let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let words = Words {
+            destination: "mes-ulm",
+            owner: "erp",
+            waits_for: "item/4711/C",
+            by: Some("j.rao"),
+            text: Some("line 4 stop"),
+            until: at("2026-11-25T14:00:00Z"),
+            since: at("2026-11-24T09:30:10Z"),
+            code: Some("UNIT_UNKNOWN"),
+            filter: "item_type != 'RAW'",
+            attempts: 3,
+            ahead: 99,
+            rate: Some(20.0),
+        };
+        let named = |waits_for| Words { waits_for, ..words.clone() };
+        let table = [
+            (Reason::Source, named("crm"), "waiting for crm to answer"),
+            (Reason::Rule, named("ITM-02"), "failed rule ITM-02"),
+            (Reason::Approval, words.clone(), "waiting for approval in erp"),
+            (Reason::Steward, named("item office"), "waiting for a decision of item office"),
+            (Reason::Steward, named(""), "waiting for a decision of erp"),
+            (Reason::Record, named("customer/C-100"), "waiting for customer C-100 to exist"),
+            (Reason::Dependency, words.clone(), "item 4711/C not accepted here yet"),
+            (Reason::Confirmation, named("erp"), "waiting for erp to confirm"),
+            (Reason::Effective, named("2026-12-01"), "not effective before 2026-12-01"),
+            (Reason::Window, words.clone(), "apply window opens 14:00 UTC"),
+            (Reason::Queued, words.clone(), "99 ahead, about 5 s"),
+            (Reason::Queued, Words { rate: None, ..words.clone() }, "99 ahead"),
+            (Reason::Paused, words.clone(), "destination paused by j.rao until 14:00 UTC"),
+            (Reason::Paused, Words { until: None, ..words.clone() }, "destination paused by j.rao until it is resumed"),
+            (Reason::Unavailable, words.clone(), "mes-ulm does not answer since 2026-11-24 09:30 UTC"),
+            (Reason::Retrying, words.clone(), "try 3, next at 14:00 UTC"),
+            (Reason::Refused, words.clone(), "refused: UNIT_UNKNOWN; parked"),
+            (Reason::Blocked, words.clone(), "blocked by j.rao: line 4 stop"),
+            (Reason::Receipt, words.clone(), "sent, no answer yet"),
+            (Reason::Resync, words.clone(), "destination is being resynced"),
+            (Reason::NotNeeded, words.clone(), "not needed here: item_type != 'RAW'"),
+        ];
+        for reason in Reason::SYMBOLS {
+            assert!(table.iter().any(|(tested, ..)| tested == reason), "{reason:?} has no case");
+        }
+        for (reason, words, expected) in table {
+            assert_eq!(sentence(reason, &words, now), expected);
+        }
+    }
+}
