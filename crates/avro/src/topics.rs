@@ -1,0 +1,450 @@
+//! The one list of topics: names, kinds, and what `avro/topics.yaml` says about each.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use model::Domain;
+use serde::Deserialize;
+
+use crate::Schema;
+
+/// Topic names under one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    prefix: String,
+}
+
+impl Topics {
+    /// `prefix` ends with its own separator: `mdm.`.
+    #[must_use]
+    pub fn new(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    #[must_use]
+    pub fn change(&self, domain: Domain) -> String {
+        self.name(&TopicKind::Change(domain))
+    }
+
+    #[must_use]
+    pub fn golden(&self, domain: Domain) -> String {
+        self.name(&TopicKind::Golden(domain))
+    }
+
+    #[must_use]
+    pub fn held(&self) -> String {
+        self.name(&TopicKind::Held)
+    }
+
+    #[must_use]
+    pub fn finding(&self) -> String {
+        self.name(&TopicKind::Finding)
+    }
+
+    #[must_use]
+    pub fn receipt(&self, destination: &str) -> String {
+        self.name(&TopicKind::Receipt(destination.to_owned()))
+    }
+
+    #[must_use]
+    pub fn ledger(&self, destination: &str) -> String {
+        self.name(&TopicKind::Ledger(destination.to_owned()))
+    }
+
+    #[must_use]
+    pub fn destination(&self) -> String {
+        self.name(&TopicKind::Destination)
+    }
+
+    /// A destination, a source, `validator` or `replayer`.
+    #[must_use]
+    pub fn command(&self, stage: &str) -> String {
+        self.name(&TopicKind::Command(stage.to_owned()))
+    }
+
+    /// A destination, a source or `validator`.
+    #[must_use]
+    pub fn dlq(&self, stage: &str) -> String {
+        self.name(&TopicKind::Dlq(stage.to_owned()))
+    }
+
+    #[must_use]
+    pub fn deadletter(&self) -> String {
+        self.name(&TopicKind::Deadletter)
+    }
+
+    #[must_use]
+    pub fn plan(&self) -> String {
+        self.name(&TopicKind::Plan)
+    }
+
+    #[must_use]
+    pub fn cursor(&self, source: &str) -> String {
+        self.name(&TopicKind::Cursor(source.to_owned()))
+    }
+
+    #[must_use]
+    pub fn audit(&self) -> String {
+        self.name(&TopicKind::Audit)
+    }
+
+    /// The full name of a topic.
+    #[must_use]
+    pub fn name(&self, kind: &TopicKind) -> String {
+        let (family, of) = kind.parts();
+        match of {
+            Some(of) => format!("{}{family}.{of}", self.prefix),
+            None => format!("{}{family}", self.prefix),
+        }
+    }
+
+    /// What a topic is; none when it is not one of ours.
+    #[must_use]
+    pub fn kind(&self, topic: &str) -> Option<TopicKind> {
+        let name = topic.strip_prefix(&self.prefix)?;
+        let Some((family, of)) = name.split_once('.') else {
+            return match name {
+                "held" => Some(TopicKind::Held),
+                "finding" => Some(TopicKind::Finding),
+                "destination" => Some(TopicKind::Destination),
+                "deadletter" => Some(TopicKind::Deadletter),
+                "plan" => Some(TopicKind::Plan),
+                "audit" => Some(TopicKind::Audit),
+                _ => None,
+            };
+        };
+        if of.is_empty() {
+            return None;
+        }
+        match family {
+            "change" => of.parse().ok().map(TopicKind::Change),
+            "golden" => of.parse().ok().map(TopicKind::Golden),
+            "receipt" => Some(TopicKind::Receipt(of.to_owned())),
+            "ledger" => Some(TopicKind::Ledger(of.to_owned())),
+            "command" => Some(TopicKind::Command(of.to_owned())),
+            "dlq" => Some(TopicKind::Dlq(of.to_owned())),
+            "cursor" => Some(TopicKind::Cursor(of.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// What a topic is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TopicKind {
+    Change(Domain),
+    Golden(Domain),
+    Held,
+    Finding,
+    Receipt(String),
+    Ledger(String),
+    Destination,
+    Command(String),
+    Dlq(String),
+    Deadletter,
+    Plan,
+    Cursor(String),
+    Audit,
+}
+
+impl TopicKind {
+    /// The family's name and what follows the dot.
+    #[must_use]
+    pub fn parts(&self) -> (&'static str, Option<&str>) {
+        match self {
+            TopicKind::Change(domain) => ("change", Some(domain.name())),
+            TopicKind::Golden(domain) => ("golden", Some(domain.name())),
+            TopicKind::Held => ("held", None),
+            TopicKind::Finding => ("finding", None),
+            TopicKind::Receipt(destination) => ("receipt", Some(destination)),
+            TopicKind::Ledger(destination) => ("ledger", Some(destination)),
+            TopicKind::Destination => ("destination", None),
+            TopicKind::Command(stage) => ("command", Some(stage)),
+            TopicKind::Dlq(stage) => ("dlq", Some(stage)),
+            TopicKind::Deadletter => ("deadletter", None),
+            TopicKind::Plan => ("plan", None),
+            TopicKind::Cursor(source) => ("cursor", Some(source)),
+            TopicKind::Audit => ("audit", None),
+        }
+    }
+
+    /// The schema of its values.
+    #[must_use]
+    pub fn schema(&self) -> Schema {
+        match self {
+            TopicKind::Change(domain) => Schema::change(*domain),
+            TopicKind::Golden(domain) => Schema::golden(*domain),
+            TopicKind::Held => Schema::Held,
+            TopicKind::Finding => Schema::FindingReport,
+            TopicKind::Receipt(_) => Schema::Receipt,
+            TopicKind::Ledger(_) => Schema::Ledger,
+            TopicKind::Destination => Schema::DestinationStatus,
+            TopicKind::Command(_) => Schema::Command,
+            TopicKind::Dlq(_) => Schema::DeadLetter,
+            TopicKind::Deadletter => Schema::LetterStatus,
+            TopicKind::Plan => Schema::Plan,
+            TopicKind::Cursor(_) => Schema::Cursor,
+            TopicKind::Audit => Schema::AuditEntry,
+        }
+    }
+}
+
+/// One topic as it must exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    pub name: String,
+    pub kind: TopicKind,
+    pub partitions: i32,
+    pub replication: i16,
+    pub config: BTreeMap<String, String>,
+    pub schema: Schema,
+    /// Compatibility level of the subject, as the registry spells it.
+    pub compatibility: Compatibility,
+}
+
+/// How many partitions a topic has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Partitions {
+    /// The landscape's `slots`: the topic is keyed by record and co-partitioned.
+    Slots,
+    /// One.
+    One,
+}
+
+/// What the broker removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    Delete,
+    Compact,
+}
+
+/// Compatibility level of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Compatibility {
+    /// Every version reads every other one: services and subscribers upgrade in any order.
+    FullTransitive,
+}
+
+impl Compatibility {
+    /// As the registry's API spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Compatibility::FullTransitive => "FULL_TRANSITIVE",
+        }
+    }
+}
+
+/// An entry of `avro/topics.yaml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicDeclaration {
+    /// `change.<domain>`, `held`, ...
+    pub name: String,
+    pub partitions: Partitions,
+    pub policy: Policy,
+    /// Delete policy: how many days a record stays.
+    #[serde(default)]
+    pub retention_days: Option<u32>,
+    pub key: String,
+    /// What decides the partition; none with one partition.
+    #[serde(default)]
+    pub partition_key: Option<String>,
+    /// File in `/avro`.
+    pub schema: String,
+    pub compatibility: Compatibility,
+    pub written_by: String,
+    pub read_by: String,
+    pub doc: String,
+    /// A stage with other numbers, such as `command.replayer`.
+    #[serde(default)]
+    pub except: BTreeMap<String, Partitions>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TopicList {
+    tombstone_days: u32,
+    config: BTreeMap<String, String>,
+    topics: Vec<TopicDeclaration>,
+}
+
+static LIST: LazyLock<TopicList> = LazyLock::new(|| {
+    serde_saphyr::from_str(include_str!("../../../avro/topics.yaml"))
+        .expect("the embedded list is read by the tests of this crate")
+});
+
+/// The embedded list, as the documents and the chart show it.
+#[must_use]
+pub fn declared_topics() -> &'static [TopicDeclaration] {
+    &LIST.topics
+}
+
+/// Every topic that this landscape needs, from the embedded list. A system that is source and destination gets one `dlq` and one
+/// `command` for both.
+#[must_use]
+pub fn topic_specs(
+    topics: &Topics,
+    slots: u32,
+    replication: u16,
+    domains: &[Domain],
+    sources: &[&str],
+    destinations: &[&str],
+) -> Vec<TopicSpec> {
+    let names = |list: &[&str], more: &[&str]| -> Vec<String> {
+        let mut names: Vec<String> = list.iter().chain(more).map(|name| (*name).to_owned()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let systems = names(sources, destinations);
+    let with = |extra: &[&str]| names(&systems.iter().map(String::as_str).collect::<Vec<_>>(), extra);
+    let mut kinds = Vec::new();
+    for declaration in declared_topics() {
+        match declaration.name.as_str() {
+            "change.<domain>" => kinds.extend(domains.iter().map(|domain| (declaration, TopicKind::Change(*domain)))),
+            "golden.<domain>" => kinds.extend(domains.iter().map(|domain| (declaration, TopicKind::Golden(*domain)))),
+            "held" => kinds.push((declaration, TopicKind::Held)),
+            "finding" => kinds.push((declaration, TopicKind::Finding)),
+            "receipt.<destination>" => {
+                kinds.extend(names(destinations, &[]).into_iter().map(|name| (declaration, TopicKind::Receipt(name))));
+            }
+            "ledger.<destination>" => {
+                kinds.extend(names(destinations, &[]).into_iter().map(|name| (declaration, TopicKind::Ledger(name))));
+            }
+            "destination" => kinds.push((declaration, TopicKind::Destination)),
+            "command.<stage>" => {
+                kinds.extend(with(&["validator", "replayer"]).into_iter().map(|name| (declaration, TopicKind::Command(name))))
+            }
+            "dlq.<stage>" => {
+                kinds.extend(with(&["validator"]).into_iter().map(|name| (declaration, TopicKind::Dlq(name))));
+            }
+            "deadletter" => kinds.push((declaration, TopicKind::Deadletter)),
+            "plan" => kinds.push((declaration, TopicKind::Plan)),
+            "cursor.<source>" => {
+                kinds.extend(names(sources, &[]).into_iter().map(|name| (declaration, TopicKind::Cursor(name))));
+            }
+            "audit" => kinds.push((declaration, TopicKind::Audit)),
+            other => debug_assert!(false, "topic family `{other}` of topics.yaml is unknown here"),
+        }
+    }
+    kinds.into_iter().map(|(declaration, kind)| spec(topics, declaration, kind, slots, replication)).collect()
+}
+
+fn spec(topics: &Topics, declaration: &TopicDeclaration, kind: TopicKind, slots: u32, replication: u16) -> TopicSpec {
+    const DAY_MS: u64 = 86_400_000;
+    let mut config = LIST.config.clone();
+    let mut set = |name: &str, value: String| config.insert(name.to_owned(), value);
+    // One replica may be missing without stopping writers; with a single replica there is none to spare.
+    set("min.insync.replicas", replication.saturating_sub(1).max(1).to_string());
+    match declaration.policy {
+        Policy::Delete => {
+            set("cleanup.policy", "delete".to_owned());
+            let days = declaration.retention_days.unwrap_or(LIST.tombstone_days);
+            set("retention.ms", (u64::from(days) * DAY_MS).to_string());
+        }
+        Policy::Compact => {
+            set("cleanup.policy", "compact".to_owned());
+            set("delete.retention.ms", (u64::from(LIST.tombstone_days) * DAY_MS).to_string());
+        }
+    }
+    let special = kind.parts().1.and_then(|of| declaration.except.get(of));
+    let partitions = match special.unwrap_or(&declaration.partitions) {
+        Partitions::Slots => i32::try_from(slots).unwrap_or(i32::MAX),
+        Partitions::One => 1,
+    };
+    TopicSpec {
+        name: topics.name(&kind),
+        partitions,
+        replication: i16::try_from(replication).unwrap_or(i16::MAX),
+        config,
+        schema: kind.schema(),
+        compatibility: declaration.compatibility,
+        kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<TopicSpec> {
+        topic_specs(&Topics::new("mdm."), 12, 3, &Domain::ALL, &["erp", "crm"], &["mes-ulm", "erp"])
+    }
+
+    #[test]
+    fn every_name_leads_back_to_its_kind() {
+        let topics = Topics::new("t1.mdm.");
+        for spec in topic_specs(&topics, 12, 3, &Domain::ALL, &["erp"], &["mes-ulm"]) {
+            assert_eq!(topics.kind(&spec.name).as_ref(), Some(&spec.kind), "{}", spec.name);
+            assert_eq!(Topics::new("mdm.").kind(&spec.name), None, "another prefix is another landscape");
+        }
+        for stranger in ["t1.mdm.", "t1.mdm.change.", "t1.mdm.change.pump", "t1.mdm.other", "t1.mdm.plan.x"] {
+            assert_eq!(topics.kind(stranger), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn topics_keyed_by_record_share_one_partition_count() {
+        for spec in sample() {
+            let one = matches!(
+                spec.kind,
+                TopicKind::Cursor(_) | TopicKind::Destination | TopicKind::Deadletter | TopicKind::Plan | TopicKind::Audit
+            ) || spec.name == "mdm.command.replayer";
+            assert_eq!(spec.partitions, if one { 1 } else { 12 }, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn policies_and_retention_are_those_of_the_list() {
+        let all: BTreeMap<_, _> = sample().into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+        for (name, policy, key, days) in [
+            ("mdm.change.item", "delete", "retention.ms", 14_u64),
+            ("mdm.golden.item", "compact", "delete.retention.ms", 90),
+            ("mdm.dlq.erp", "delete", "retention.ms", 90),
+            ("mdm.receipt.mes-ulm", "delete", "retention.ms", 400),
+            ("mdm.command.validator", "delete", "retention.ms", 7),
+            ("mdm.audit", "delete", "retention.ms", 400),
+        ] {
+            let config = &all[name].config;
+            assert_eq!(config["cleanup.policy"], policy, "{name}");
+            assert_eq!(config[key], (days * 86_400_000).to_string(), "{name}");
+            assert_eq!(config["message.timestamp.type"], "LogAppendTime", "{name}");
+            assert_eq!(config["min.insync.replicas"], "2", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_system_that_is_source_and_destination_has_one_dlq_and_one_command() {
+        let names: Vec<_> = sample().into_iter().map(|spec| spec.name).collect();
+        for name in ["mdm.dlq.erp", "mdm.command.erp"] {
+            assert_eq!(names.iter().filter(|other| *other == name).count(), 1, "{name}");
+        }
+        let mut unique = names.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), names.len());
+    }
+
+    #[test]
+    fn the_list_names_the_schema_that_the_code_writes() {
+        for declaration in declared_topics() {
+            for spec in
+                sample().iter().filter(|spec| spec.kind.parts().0 == declaration.name.split('.').next().unwrap_or_default())
+            {
+                let domain = match spec.kind {
+                    TopicKind::Change(domain) | TopicKind::Golden(domain) => domain.name(),
+                    _ => "",
+                };
+                assert_eq!(declaration.schema.replace("<domain>", domain), spec.schema.file(), "{}", spec.name);
+            }
+        }
+    }
+}
