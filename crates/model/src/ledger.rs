@@ -82,6 +82,10 @@ pub struct Accepted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Lease {
     pub owner: String,
+    /// Offset of the first lease record of this ownership, absent in that record itself: every entry that the owner writes carries
+    /// it, so that an entry of a former owner behind this lease is recognised as late.
+    #[serde(default)]
+    pub epoch: Option<i64>,
     /// False while owned; true after an orderly hand-over.
     pub clean: bool,
     pub receipt_seq: i64,
