@@ -6,6 +6,22 @@
 //! Guarantees: a key has one call at a time, in revision order; a revision below the accepted one is never sent; an offset is
 //! done only after what makes it durable was acknowledged. The rest of a destination never waits for one refused key.
 
+pub mod answer;
+pub mod backoff;
+pub mod breaker;
+pub mod chain;
+pub mod gate;
+mod idempotency;
+pub mod rate;
 pub mod tracker;
+pub mod traffic;
 
+pub use answer::{Answer, AnswerClass, Problem};
+pub use backoff::{Budget, delay};
+pub use breaker::Breaker;
+pub use chain::Chain;
+pub use gate::{Closed, Gate, first_closed};
+pub use idempotency::idempotency_key;
+pub use rate::RateLimit;
 pub use tracker::{CommitTracker, NextOffset};
+pub use traffic::{Grant, Permit, Traffic, Turn};
