@@ -1,0 +1,173 @@
+//! Every setting of librdkafka, in one function. Rows that carry correctness cannot be changed from outside.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use crate::Error;
+
+/// How to reach the cluster. No `Debug`: it carries the way to the secrets.
+#[derive(Clone)]
+pub struct Client {
+    /// `host:port`, comma-separated.
+    pub brokers: String,
+    /// Shown in broker logs and quotas: `millrace-validator-0`.
+    pub client_id: String,
+    pub security: Option<Security>,
+}
+
+impl Client {
+    /// A client without TLS and SASL.
+    #[must_use]
+    pub fn new(brokers: impl Into<String>, client_id: impl Into<String>) -> Self {
+        Self { brokers: brokers.into(), client_id: client_id.into(), security: None }
+    }
+}
+
+/// TLS, and SASL on top where `sasl` is given. Secrets come by file and are read when a client is made.
+#[derive(Clone)]
+pub struct Security {
+    /// Mandatory with TLS: a static OpenSSL would look in paths that minimal images do not have. None is no TLS (SASL_PLAINTEXT).
+    pub ca_file: Option<PathBuf>,
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub sasl: Option<Sasl>,
+}
+
+/// Who we are.
+#[derive(Clone)]
+pub struct Sasl {
+    /// `SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`; always set, because the library's default is GSSAPI, which is not built in.
+    pub mechanism: String,
+    pub username: String,
+    pub password_file: PathBuf,
+}
+
+/// What a client is for; the settings follow.
+pub(crate) enum Role<'a> {
+    /// A static member of a group.
+    Member {
+        group: &'a str,
+        instance: &'a str,
+        session_timeout: Duration,
+        reset: &'static str,
+        queued_kib: u32,
+    },
+    /// Reads by `assign()` under the group's name, which it never joins.
+    Assigned {
+        group: &'a str,
+        committed_only: bool,
+    },
+    /// `queue` bounds the records in flight.
+    Transactional {
+        id: &'a str,
+        queue: usize,
+    },
+    Idempotent,
+    Admin,
+}
+
+/// The transaction detector of kafka.md 6.6 counts in these.
+pub(crate) const TRANSACTION_RETRY_BACKOFF: Duration = Duration::from_millis(400);
+pub(crate) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(crate) fn settings(client: &Client, role: &Role<'_>) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::new();
+    let mut set = |key: &str, value: &str| {
+        config.set(key, value);
+    };
+    set("bootstrap.servers", &client.brokers);
+    set("client.id", &client.client_id);
+    set("reconnect.backoff.ms", "100");
+    set("reconnect.backoff.max.ms", "1000");
+    set("topic.metadata.refresh.fast.interval.ms", "100");
+    set("allow.auto.create.topics", "false");
+    match role {
+        Role::Member { group, .. } | Role::Assigned { group, .. } => {
+            set("group.id", group);
+            set("enable.auto.commit", "false");
+            set("enable.auto.offset.store", "false");
+            set("queued.min.messages", "1000");
+            set("fetch.message.max.bytes", "1048576");
+            set("fetch.queue.backoff.ms", "10");
+            set("fetch.wait.max.ms", "100");
+        }
+        Role::Transactional { .. } | Role::Idempotent => {
+            set("compression.codec", "lz4");
+            set("queue.buffering.max.kbytes", "16384");
+            // Never used: a record without a partition does not compile. Named, so that a slip would still be repeatable.
+            set("partitioner", "murmur2_random");
+        }
+        Role::Admin => {}
+    }
+    match role {
+        Role::Member { instance, session_timeout, reset, queued_kib, .. } => {
+            set("group.instance.id", instance);
+            set("group.protocol", "classic");
+            // The only assignor that keeps slots whole (C25).
+            set("partition.assignment.strategy", "range");
+            set("isolation.level", "read_committed");
+            set("auto.offset.reset", reset);
+            set("session.timeout.ms", &session_timeout.as_millis().to_string());
+            set("heartbeat.interval.ms", &(session_timeout.as_millis() / 10).clamp(100, 3000).to_string());
+            set("max.poll.interval.ms", "300000");
+            set("queued.max.messages.kbytes", &queued_kib.to_string());
+            set("statistics.interval.ms", "5000");
+        }
+        Role::Assigned { committed_only, .. } => {
+            set("isolation.level", if *committed_only { "read_committed" } else { "read_uncommitted" });
+            set("auto.offset.reset", "earliest");
+            set("queued.max.messages.kbytes", "4096");
+        }
+        Role::Transactional { id, queue } => {
+            set("transactional.id", id);
+            set("transaction.timeout.ms", &TRANSACTION_TIMEOUT.as_millis().to_string());
+            set("retry.backoff.ms", &TRANSACTION_RETRY_BACKOFF.as_millis().to_string());
+            set("retry.backoff.max.ms", "1000");
+            set("linger.ms", "0");
+            set("queue.buffering.max.messages", &queue.to_string());
+        }
+        Role::Idempotent => {
+            set("enable.idempotence", "true");
+            set("acks", "all");
+            // Infinite: a record that expires in the queue leaves a gap without an error (P14).
+            set("message.timeout.ms", "0");
+            set("retry.backoff.ms", "100");
+            set("retry.backoff.max.ms", "1000");
+            set("linger.ms", "5");
+            set("queue.buffering.max.messages", "10000");
+        }
+        Role::Admin => {}
+    }
+    secure(client.security.as_ref(), &mut config)?;
+    Ok(config)
+}
+
+fn secure(security: Option<&Security>, config: &mut ClientConfig) -> Result<(), Error> {
+    let Some(security) = security else { return Ok(()) };
+    let protocol = match (&security.ca_file, &security.sasl) {
+        (Some(_), Some(_)) => "sasl_ssl",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (None, None) => "plaintext",
+    };
+    config.set("security.protocol", protocol);
+    for (key, file) in [
+        ("ssl.ca.location", &security.ca_file),
+        ("ssl.certificate.location", &security.certificate_file),
+        ("ssl.key.location", &security.key_file),
+    ] {
+        if let Some(file) = file {
+            config.set(key, file.to_string_lossy());
+        }
+    }
+    if let Some(sasl) = &security.sasl {
+        let password = std::fs::read_to_string(&sasl.password_file)
+            .map_err(|source| Error::File { path: sasl.password_file.clone(), source })?;
+        config.set("sasl.mechanisms", &sasl.mechanism);
+        config.set("sasl.username", &sasl.username);
+        config.set("sasl.password", password.trim_end_matches(['\r', '\n']));
+    }
+    Ok(())
+}

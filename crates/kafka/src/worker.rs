@@ -1,0 +1,110 @@
+use std::time::Duration;
+
+use model::{Outcome, Outgoing, Slot, Timestamp, Transient};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Client, Error, Fatal, Record};
+
+/// What turns records into outcomes. Called on one thread, the worker's own; it may block there on the runtime
+/// (`tokio::runtime::Handle::current().block_on(...)`).
+///
+/// The state behind it is per slot and holds committed data only; what a running batch changes lies in an overlay that
+/// [`committed`](Self::committed) folds in and [`aborted`](Self::aborted) drops.
+pub trait Processor: Send {
+    /// A slot came: clear its state; its state topics follow through `restore`, then `restored`. Also after a transaction whose
+    /// outcome is unknown.
+    fn assigned(&mut self, slot: Slot);
+    /// One record of a state topic, in the order of its partition.
+    fn restore(&mut self, slot: Slot, record: Record);
+    /// The state of this slot is complete, up to the uncommitted end: records of it follow.
+    fn restored(&mut self, slot: Slot);
+    /// The slot belongs to somebody else from now on.
+    fn revoked(&mut self, slot: Slot);
+    /// Before a transaction is opened: get whatever the batch needs from outside (schemas). On `Err` the batch is kept, partitions
+    /// pause, and the same call comes again with back-off.
+    fn prepare(&mut self, batch: &[Record]) -> Result<(), Transient>;
+    /// One outcome per record, in their order. The letter of a [`Outcome::Reject`] has to be in its `also`, encoded.
+    /// [`Outcome::Pause`] keeps the whole batch until its time.
+    fn process(&mut self, batch: &[Record], now: Timestamp) -> Result<Vec<Outcome>, Fatal>;
+    /// What is due without a record: released holds, deadlines, ticks. Called on every turn of the loop, before `process`, with at
+    /// least one slot restored; the outputs of restored slots only, under the slot whose offsets they go with (P26).
+    fn wake(&mut self, now: Timestamp) -> Result<Vec<(Slot, Vec<Outgoing>)>, Fatal>;
+    /// What `wake` and `process` answered since the last call is durable.
+    fn committed(&mut self);
+    /// It is not, and never will be: both are asked again.
+    fn aborted(&mut self);
+}
+
+/// One worker: one thread, one consumer, one transactional producer, any number of slots.
+#[derive(Clone)]
+pub struct WorkerConfig {
+    pub client: Client,
+    /// `mdm.validator`.
+    pub group: String,
+    /// Static member id, unique in the group: `<pod>-<worker>`.
+    pub instance: String,
+    /// Stable over restarts: a restart fences and aborts what its predecessor left open.
+    pub transactional_id: String,
+    /// Label of the metrics: `validator`, `replayer`.
+    pub component: &'static str,
+    /// Topics read through the group.
+    pub inputs: Vec<String>,
+    /// Topics from which the state of a slot is restored, full names.
+    pub state: Vec<String>,
+    /// True: all inputs have one partition count, and a slot is worked on only where every input of it is assigned here. False
+    /// (a group of one member, inputs of different counts): no slot starts before every slot's state is restored.
+    pub whole: bool,
+    pub session_timeout: Duration,
+    pub batch: Batch,
+}
+
+impl WorkerConfig {
+    /// The settings of kafka.md 4, for the fields that rarely differ.
+    #[must_use]
+    pub fn new(client: Client, group: &str, instance: &str, transactional_id: &str, component: &'static str) -> Self {
+        Self {
+            client,
+            group: group.to_owned(),
+            instance: instance.to_owned(),
+            transactional_id: transactional_id.to_owned(),
+            component,
+            inputs: Vec::new(),
+            state: Vec::new(),
+            whole: true,
+            session_timeout: Duration::from_secs(45),
+            batch: Batch::default(),
+        }
+    }
+}
+
+/// When a batch closes: at the first of these.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    pub records: usize,
+    pub bytes: usize,
+    /// Since its first record.
+    pub wait: Duration,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { records: 1000, bytes: 1 << 20, wait: Duration::from_millis(10) }
+    }
+}
+
+/// What a worker did before it was drained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    pub records: u64,
+    pub transactions: u64,
+    pub aborted: u64,
+    pub recycled: u64,
+    /// Commits called while a message still counted as outstanding: each costs 100 ms (kafka.md 7), so this stays 0.
+    pub hurried: u64,
+}
+
+/// Runs the exactly-once loop until `stop`, then drains: finishes the open batch, commits, leaves.
+pub async fn run(config: WorkerConfig, processor: impl Processor + 'static, stop: CancellationToken) -> Result<Drained, Error> {
+    let _ = (config, processor, stop);
+    todo!()
+}
