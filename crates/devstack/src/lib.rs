@@ -9,12 +9,17 @@ pub mod apicurio;
 pub mod broker;
 pub mod dev;
 pub mod java;
+pub mod mes;
 pub mod ports;
 pub mod progress;
+pub mod rest;
+mod server;
 pub mod supervise;
 
 pub use apicurio::{Registry, Storage};
 pub use broker::{Broker, BrokerOptions};
 pub use java::Java;
+pub use mes::{Mes, MesOptions, Mode};
 pub use progress::Progress;
+pub use rest::{RestMode, RestOptions, RestSource};
 pub use supervise::Supervisor;
