@@ -1,0 +1,326 @@
+//! The one Jinja environment of the house: fuel, strict undefined, the filters that operators need, nothing of the machine.
+
+use std::borrow::Cow;
+
+use jiff::{civil, fmt::strtime};
+use minijinja::{
+    AutoEscape, Environment, ErrorKind, State, UndefinedBehavior, Value,
+    value::{Kwargs, Rest, ValueKind},
+};
+use model::Timestamp;
+use rust_decimal::Decimal;
+
+use crate::{Error, Factor, Tables};
+
+/// Steps that one run may take: a mapping of a record with 200 nested rows needs some 20,000.
+pub const FUEL: u64 = 1_000_000;
+
+/// Where the side tables of a stream stand in the context.
+pub(crate) const TABLES: &str = "__tables";
+
+/// What a template writes, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    Json,
+    Xml,
+    Text,
+}
+
+impl Output {
+    #[must_use]
+    pub fn of(mapping: &str) -> Self {
+        let stem = mapping.strip_suffix(".j2").unwrap_or(mapping);
+        match stem.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("xml") => Self::Xml,
+            Some("csv" | "txt") => Self::Text,
+            _ => Self::Json,
+        }
+    }
+}
+
+/// An environment without templates. `tables` are the landscape's own.
+#[must_use]
+pub fn environment(tables: &Tables) -> Environment<'static> {
+    let mut env = Environment::new();
+    env.set_fuel(Some(FUEL));
+    env.set_recursion_limit(64);
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    env.set_auto_escape_callback(|name| match Output::of(name) {
+        Output::Json => AutoEscape::Json,
+        Output::Xml => AutoEscape::Html,
+        Output::Text => AutoEscape::None,
+    });
+    let syntax = minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    env.set_syntax(syntax.expect("only white space handling differs from the default syntax"));
+    env.remove_global("debug");
+    env.add_filter("text", text);
+    env.add_filter("decimal", decimal);
+    env.add_filter("integer", integer);
+    env.add_filter("date", date);
+    env.add_filter("instant", instant);
+    env.add_filter("exclusive_end", exclusive_end);
+    env.add_filter("rational", rational);
+    env.add_filter("rec20_factor", rec20_factor);
+    let own = tables.clone();
+    env.add_filter(
+        "lookup",
+        move |state: &mut State<'_, '_>, key: Value, table: String, default: Rest<Value>, kwargs: Kwargs| {
+            lookup(state, &own, &table, &key, default.first().cloned(), &kwargs)
+        },
+    );
+    let own = tables.clone();
+    env.add_function(
+        "lookup",
+        move |state: &mut State<'_, '_>, table: String, key: Value, default: Rest<Value>, kwargs: Kwargs| {
+            lookup(state, &own, &table, &key, default.first().cloned(), &kwargs)
+        },
+    );
+    let own = tables.clone();
+    env.add_function("lookup_all", move |state: &mut State<'_, '_>, table: String, key: Value| {
+        rows(state, &own, &table, &key).map(|rows| rows.into_iter().collect::<Value>())
+    });
+    env
+}
+
+/// A value that was refused; travels as the source of the engine's own error.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refused {
+    pub(crate) message: String,
+    pub(crate) observed: String,
+}
+
+fn refuse(observed: &str, message: impl Into<String>) -> minijinja::Error {
+    let message = message.into();
+    minijinja::Error::new(ErrorKind::InvalidOperation, message.clone())
+        .with_source(Refused { message, observed: observed.to_owned() })
+}
+
+/// The text of a scalar, trimmed; None for null and for an empty text.
+fn scalar(value: &Value) -> Result<Option<Cow<'_, str>>, minijinja::Error> {
+    match value.kind() {
+        ValueKind::Undefined => Err(ErrorKind::UndefinedError.into()),
+        ValueKind::None => Ok(None),
+        ValueKind::String => {
+            let text = value.as_str().unwrap_or_default().trim();
+            Ok((!text.is_empty()).then(|| Cow::Borrowed(text)))
+        }
+        ValueKind::Number | ValueKind::Bool => Ok(Some(Cow::Owned(value.to_string()))),
+        kind => Err(refuse(&value.to_string(), format!("a {kind} is not a text or number"))),
+    }
+}
+
+fn none() -> Value {
+    Value::from(())
+}
+
+/// Trimmed; null when nothing is left.
+fn text(value: &Value) -> Result<Value, minijinja::Error> {
+    Ok(scalar(value)?.map_or_else(none, |text| Value::from(text.as_ref())))
+}
+
+/// `decimal(",")`, `decimal(",", ".")`: decimal sign and thousands separator. Canonical text, every digit kept.
+fn decimal(value: &Value, point: Option<String>, thousands: Option<String>) -> Result<Value, minijinja::Error> {
+    let Some(text) = scalar(value)? else { return Ok(none()) };
+    let point = point.as_deref().unwrap_or(".");
+    let mut plain = text.to_string();
+    if let Some(thousands) = thousands.filter(|thousands| !thousands.is_empty()) {
+        plain = plain.replace(&thousands, "");
+    }
+    if point != "." {
+        if plain.contains('.') {
+            return Err(refuse(&text, format!("`{text}` is not a decimal number with `{point}`")));
+        }
+        plain = plain.replace(point, ".");
+    }
+    match Decimal::from_str_exact(&plain) {
+        Ok(number) => Ok(Value::from(number.normalize().to_string())),
+        Err(_) => Err(refuse(&text, format!("`{text}` is not a decimal number"))),
+    }
+}
+
+fn integer(value: &Value) -> Result<Value, minijinja::Error> {
+    let Some(text) = scalar(value)? else { return Ok(none()) };
+    match Decimal::from_str_exact(&text)
+        .ok()
+        .filter(|number| number.normalize().scale() == 0)
+        .and_then(|number| i64::try_from(number).ok())
+    {
+        Some(number) => Ok(Value::from(number)),
+        None => Err(refuse(&text, format!("`{text}` is not a whole number"))),
+    }
+}
+
+/// `date("%d.%m.%Y")`; `empty="00000000"` names the source's way of saying nothing.
+fn date(value: &Value, format: Option<String>, kwargs: Kwargs) -> Result<Value, minijinja::Error> {
+    let empty: Option<String> = kwargs.get("empty")?;
+    kwargs.assert_all_used()?;
+    let Some(text) = scalar(value)? else { return Ok(none()) };
+    if empty.as_deref() == Some(text.as_ref()) {
+        return Ok(none());
+    }
+    let format = format.as_deref().unwrap_or("%Y-%m-%d");
+    let date = strtime::parse(format, text.as_ref()).and_then(|parsed| parsed.to_date());
+    match date {
+        Ok(date) => Ok(Value::from(date.to_string())),
+        Err(_) => Err(refuse(&text, format!("`{text}` is not a date of the form {format}"))),
+    }
+}
+
+/// An instant as RFC 3339 in UTC. Without a format: RFC 3339. A format without an offset is read as UTC.
+fn instant(value: &Value, format: Option<String>) -> Result<Value, minijinja::Error> {
+    let Some(text) = scalar(value)? else { return Ok(none()) };
+    let micros = match format.as_deref() {
+        None => text.parse::<Timestamp>().ok(),
+        Some(format) => strtime::parse(format, text.as_ref())
+            .ok()
+            .and_then(|parsed| {
+                parsed
+                    .to_timestamp()
+                    .or_else(|_| parsed.to_datetime().and_then(|local| local.in_tz("UTC")).map(|zoned| zoned.timestamp()))
+                    .ok()
+            })
+            .map(|instant| Timestamp::from_micros(instant.as_microsecond())),
+    };
+    match micros {
+        Some(instant) => Ok(Value::from(instant.to_string())),
+        None => Err(refuse(
+            &text,
+            format!("`{text}` is not a time{}", format.map(|f| format!(" of the form {f}")).unwrap_or_default()),
+        )),
+    }
+}
+
+/// The day after: sources write the last valid day, the canonical model the first one that is not.
+fn exclusive_end(value: &Value) -> Result<Value, minijinja::Error> {
+    let Some(text) = scalar(value)? else { return Ok(none()) };
+    match text.parse::<civil::Date>().and_then(|date| date.tomorrow()) {
+        Ok(date) => Ok(Value::from(date.to_string())),
+        Err(_) => Err(refuse(&text, format!("`{text}` is not a date"))),
+    }
+}
+
+/// `{num, den}` of a decimal or fraction, in lowest terms.
+fn rational(value: &Value, point: Option<String>) -> Result<Value, minijinja::Error> {
+    let Some(text) = scalar(value)? else { return Ok(none()) };
+    let plain = match point.as_deref() {
+        None | Some(".") => text.to_string(),
+        Some(point) => text.replace('.', "?").replace(point, "."),
+    };
+    match Factor::rational(&plain) {
+        Ok((num, den)) => Ok([("num", num), ("den", den)].into_iter().collect()),
+        Err(_) => Err(refuse(&text, format!("`{text}` is not a number or fraction"))),
+    }
+}
+
+/// `{num, den, exp, exact, unit}` of a conversion text of UN/ECE Rec 20.
+fn rec20_factor(value: &Value) -> Result<Value, minijinja::Error> {
+    let Some(text) = scalar(value)? else { return Ok(none()) };
+    let factor = Factor::rec20(&text).map_err(|error| refuse(&text, error.to_string()))?;
+    Ok([
+        ("num", Value::from(factor.num)),
+        ("den", Value::from(factor.den)),
+        ("exp", Value::from(factor.exp)),
+        ("exact", Value::from(factor.exact)),
+        ("unit", Value::from(factor.unit)),
+    ]
+    .into_iter()
+    .collect())
+}
+
+/// The stream's own table of that name, else the landscape's.
+fn rows(state: &State<'_, '_>, own: &Tables, table: &str, key: &Value) -> Result<Vec<Value>, minijinja::Error> {
+    let key = scalar(key)?.unwrap_or(Cow::Borrowed(""));
+    let context = state.lookup(TABLES);
+    let of_stream =
+        context.as_ref().and_then(|value| value.downcast_object_ref::<Tables>()).and_then(|tables| tables.rows(table, &key));
+    match of_stream.or_else(|| own.rows(table, &key)) {
+        Some(rows) => Ok(rows.to_vec()),
+        None => Err(refuse(table, format!("there is no table `{table}`"))),
+    }
+}
+
+fn lookup(
+    state: &State<'_, '_>,
+    own: &Tables,
+    table: &str,
+    key: &Value,
+    default: Option<Value>,
+    kwargs: &Kwargs,
+) -> Result<Value, minijinja::Error> {
+    let named: Option<Value> = kwargs.get("default")?;
+    kwargs.assert_all_used()?;
+    if let Some(row) = rows(state, own, table, key)?.into_iter().next() {
+        return Ok(row);
+    }
+    default.or(named).ok_or_else(|| {
+        let key = key.to_string();
+        refuse(&key, format!("`{key}` is not in table `{table}`"))
+    })
+}
+
+/// The name that was undefined, cut out of the template: `row.NOPE | text` → `row.NOPE`.
+pub(crate) fn culprit(source: &str, error: &minijinja::Error) -> Option<String> {
+    let range = error.range()?;
+    let text = source.get(range)?;
+    let name = text.split('|').next().unwrap_or(text).trim().trim_start_matches("{{").trim();
+    (!name.is_empty() && name.len() <= 80 && !name.contains('\n')).then(|| name.to_owned())
+}
+
+/// Our error out of the engine's. `source_of` gives a template's text by name.
+pub(crate) fn translate<'a>(error: &minijinja::Error, mapping: &str, source_of: impl Fn(&str) -> Option<&'a str>) -> Error {
+    let inner = innermost(error);
+    let name = inner.name().unwrap_or(mapping);
+    let place = |code, message: String| Error {
+        code,
+        mapping: name.to_owned(),
+        line: inner.line(),
+        field: None,
+        observed: None,
+        message,
+    };
+    if inner.kind() == ErrorKind::OutOfFuel {
+        return place(Error::ENDLESS, format!("the mapping does not end within {FUEL} steps"));
+    }
+    if inner.kind() == ErrorKind::UndefinedError {
+        let field = source_of(name).and_then(|source| culprit(source, inner));
+        let message = format!("`{}` is undefined", field.as_deref().unwrap_or("a name"));
+        return Error { field, ..place(Error::UNDEFINED, message) };
+    }
+    let refused = std::error::Error::source(inner).and_then(|source| source.downcast_ref::<Refused>());
+    if let Some(refused) = refused {
+        let field = source_of(name).and_then(|source| culprit(source, inner));
+        return Error { field, observed: Some(refused.observed.clone()), ..place(Error::VALUE, refused.message.clone()) };
+    }
+    let message = inner.detail().map_or_else(|| inner.kind().to_string(), |detail| format!("{}: {detail}", inner.kind()));
+    place(Error::FAILED, message)
+}
+
+fn innermost(error: &minijinja::Error) -> &minijinja::Error {
+    let mut inner = error;
+    while let Some(next) = std::error::Error::source(inner).and_then(|source| source.downcast_ref::<minijinja::Error>()) {
+        inner = next;
+    }
+    inner
+}
+
+/// A syntax error with its place.
+pub(crate) fn problem(mapping: &str, text: &str, error: &minijinja::Error) -> crate::Problem {
+    let inner = innermost(error);
+    let line = inner.line().unwrap_or(1);
+    let column = inner.range().map_or(1, |range| {
+        let start = text.get(..range.start).unwrap_or_default();
+        start.rsplit('\n').next().unwrap_or_default().chars().count() + 1
+    });
+    let message = inner.detail().map_or_else(|| inner.kind().to_string(), ToOwned::to_owned);
+    crate::Problem { mapping: mapping.to_owned(), line, column, message }
+}
+
+/// Checks one text without keeping it.
+///
+/// # Errors
+/// When the text is not a Jinja template.
+pub fn check_syntax(name: &str, text: &str) -> Result<(), crate::Problem> {
+    let environment = environment(&Tables::default());
+    environment.template_from_named_str(name, text).map(drop).map_err(|error| problem(name, text, &error))
+}
