@@ -1,21 +1,19 @@
 //! A real schema registry on this machine: Apicurio, through its Confluent-compatible API.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::{
     broker::wait_until,
+    fetch,
     java::Java,
     ports,
     supervise::{GRACE, Launch, Supervisor},
 };
 
 const START: Duration = Duration::from_secs(120);
+const PROBE: Duration = Duration::from_secs(5);
 
 /// Where schemas are kept.
 #[derive(Clone, Debug)]
@@ -87,13 +85,5 @@ impl Registry {
 
 /// The list of subjects is served from the storage, so it answers only when that is ready too.
 fn subjects_answer(port: u16) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET /apis/ccompat/v7/subjects HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.split_whitespace().nth(1) == Some("200"))
+    fetch::get(port, "/apis/ccompat/v7/subjects", PROBE).is_ok_and(|(status, _)| status == 200)
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use crate::{
+    interrupt,
     java::Java,
     ports,
     supervise::{GRACE, Launch, Process, Supervisor, describe},
@@ -172,6 +173,7 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+log.index.size.max.bytes=262144
 group.min.session.timeout.ms=1000
 group.consumer.min.session.timeout.ms=1000
 group.consumer.min.heartbeat.interval.ms=300
@@ -194,6 +196,7 @@ pub(crate) fn wait_until(what: &str, process: &mut Process, limit: Duration, rea
         if ready(&String::from_utf8_lossy(&log[earlier.min(log.len())..])) {
             return Ok(());
         }
+        interrupt::check()?;
         if let Some(status) = process.ended() {
             bail!(
                 "{what} ended while it started ({}); its log {} ends:\n{}",

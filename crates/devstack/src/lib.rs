@@ -8,6 +8,9 @@
 pub mod apicurio;
 pub mod broker;
 pub mod dev;
+pub mod fetch;
+pub mod fleet;
+pub mod interrupt;
 pub mod java;
 pub mod mes;
 pub mod ports;
@@ -18,6 +21,7 @@ pub mod supervise;
 
 pub use apicurio::{Registry, Storage};
 pub use broker::{Broker, BrokerOptions};
+pub use fleet::{Fleet, FleetOptions};
 pub use java::Java;
 pub use mes::{Mes, MesOptions, Mode};
 pub use progress::Progress;

@@ -298,6 +298,11 @@ impl Supervisor {
         self.save()
     }
 
+    /// Forgets an ended process, so that it is no casualty.
+    pub fn forget(&mut self, name: &str) {
+        self.processes.retain_mut(|process| process.name != name || process.ended().is_none());
+    }
+
     /// The first process that has ended although nobody ended it, with its status.
     pub fn casualty(&mut self) -> Option<(String, ExitStatus)> {
         self.processes.iter_mut().find_map(|process| process.ended().map(|status| (process.name.clone(), status)))

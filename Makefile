@@ -1,0 +1,56 @@
+# An index of commands; the programs behind them are in crates/devstack, services/ and tests/.
+# Demo and tests share one build profile, so one cold build serves both.
+
+LANDSCAPE ?= deploy/landscape
+SAMPLE ?= $(wildcard $(dir $(LANDSCAPE:/=))sample)
+CARGO ?= cargo
+BIN := target/debug
+
+.DEFAULT_GOAL := help
+.PHONY: help install build demo demo-down dev test check fmt lint tidy bench clean-demo
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+install: ## the Debian packages that are missing (as root or with sudo)
+	@crates/devstack/install.sh
+
+build: install ## all services, the command line and the development stack
+	$(CARGO) build --locked --workspace
+
+demo: install ## real Kafka, registry, two plants and the fleet on this machine; LANDSCAPE=dir SAMPLE=dir for your own
+	$(CARGO) build --locked --workspace
+	@$(BIN)/millrace-devstack demo --landscape $(LANDSCAPE) $(if $(SAMPLE),--sample $(SAMPLE))
+
+demo-down: ## end a running demo; its data stays under target/demo
+	@if [ -x $(BIN)/millrace-devstack ]; then $(BIN)/millrace-devstack down; else echo "no demo is running"; fi
+
+clean-demo: demo-down ## end it and forget its data
+	rm -rf target/demo
+
+dev: install ## Kafka and registry for development, shared by all tests until Ctrl-C
+	$(CARGO) run --locked -p millrace-devstack -- up
+
+test: install ## everything that must pass: format, lints, unit, contract, house-rule and end-to-end tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) build --locked --workspace
+	$(CARGO) test --locked --workspace
+
+check: ## quick: does it compile, is the sample landscape sound
+	$(CARGO) check --locked --workspace --all-targets
+	$(CARGO) run --locked -q -p millrace -- landscape check --landscape $(LANDSCAPE)
+	$(CARGO) run --locked -q -p millrace -- landscape test --landscape $(LANDSCAPE)
+
+fmt: ## format all code
+	$(CARGO) fmt --all
+
+lint: ## lints as errors
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+tidy: ## the house rules alone
+	$(CARGO) test --locked -p millrace-tidy
+
+bench: install ## speed and memory, in ratios of one run (tests/bench)
+	$(CARGO) build --locked --release --workspace
+	$(CARGO) run --locked --release -p millrace-bench
