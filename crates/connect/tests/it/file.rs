@@ -1,0 +1,133 @@
+//! The drop folder, with time moved by hand.
+
+use std::{
+    fs,
+    io::Read as _,
+    time::{Duration, Instant},
+};
+
+use connect::file::{Folder, matches, open, sha256};
+
+const SETTLE: Duration = Duration::from_millis(300);
+
+struct Drop {
+    dir: tempfile::TempDir,
+    folder: Folder,
+    now: Instant,
+}
+
+impl Drop {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { folder: Folder::new(dir.path(), SETTLE), dir, now: Instant::now() }
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    fn ready_after(&mut self, wait: Duration) -> Vec<String> {
+        self.now += wait;
+        self.folder.scan(self.now).unwrap().into_iter().map(|ready| ready.name).collect()
+    }
+}
+
+#[test]
+fn a_file_is_taken_when_it_has_settled() {
+    let mut drop = Drop::new();
+    drop.put("items.csv", "id\n1\n");
+    assert!(drop.ready_after(Duration::ZERO).is_empty());
+    assert!(drop.ready_after(SETTLE / 2).is_empty());
+    assert_eq!(drop.ready_after(SETTLE / 2), ["items.csv"]);
+    assert_eq!(drop.ready_after(SETTLE), ["items.csv"], "until somebody takes it");
+}
+
+#[test]
+fn a_file_still_being_written_waits_from_its_last_byte_on() {
+    let mut drop = Drop::new();
+    drop.put("items.csv", "id\n1\n");
+    assert!(drop.ready_after(Duration::ZERO).is_empty());
+    drop.put("items.csv", "id\n1\n2\n");
+    assert!(drop.ready_after(SETTLE).is_empty());
+    assert!(drop.ready_after(SETTLE / 2).is_empty());
+    assert_eq!(drop.ready_after(SETTLE / 2), ["items.csv"]);
+}
+
+#[test]
+fn a_done_marker_needs_no_waiting_and_is_no_file_itself() {
+    let mut drop = Drop::new();
+    drop.put("items.csv", "id\n1\n");
+    drop.put("items.csv.done", "");
+    assert_eq!(drop.ready_after(Duration::ZERO), ["items.csv"]);
+}
+
+#[test]
+fn files_come_in_order_of_name_and_work_in_progress_does_not() {
+    let mut drop = Drop::new();
+    for name in ["b.csv", "a.csv", "c.csv.tmp", ".d.csv", "e.csv.part", "f.csv~"] {
+        drop.put(name, "id\n");
+    }
+    fs::create_dir(drop.dir.path().join("done")).unwrap();
+    assert!(drop.ready_after(Duration::ZERO).is_empty());
+    assert_eq!(drop.ready_after(SETTLE), ["a.csv", "b.csv"]);
+}
+
+#[test]
+fn put_away_keeps_an_older_file_of_that_name_and_can_be_repeated() {
+    let mut drop = Drop::new();
+    for text in ["one", "two"] {
+        drop.put("items.csv", text);
+        drop.put("items.csv.done", "");
+        let sha = sha256(&drop.dir.path().join("items.csv")).unwrap();
+        drop.folder.put_away("items.csv", &sha).unwrap();
+        drop.folder.put_away("items.csv", &sha).unwrap();
+    }
+    let mut names: Vec<_> = fs::read_dir(drop.dir.path().join("done"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names[0], "items.csv");
+    assert!(drop.ready_after(SETTLE).is_empty());
+    assert!(!drop.dir.path().join("items.csv.done").exists());
+}
+
+#[test]
+fn what_passes_is_hashed_so_that_a_change_in_between_shows() {
+    let drop = Drop::new();
+    drop.put("items.csv", "id\n1\n");
+    let path = drop.dir.path().join("items.csv");
+    let taken = sha256(&path).unwrap();
+    let read_through = || {
+        let mut reader = open(&path).unwrap();
+        let passed = reader.passed();
+        reader.read_to_end(&mut Vec::new()).unwrap();
+        passed.sha256()
+    };
+    assert_eq!(read_through(), taken);
+    drop.put("items.csv", "id\n2\n");
+    assert_ne!(read_through(), taken);
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_an_error_of_the_source() {
+    assert!(Folder::new("no/such/folder", SETTLE).scan(Instant::now()).is_err());
+}
+
+#[test]
+fn name_patterns_match_whole_names() {
+    for (pattern, name, expected) in [
+        ("items*.csv", "items.csv", true),
+        ("items*.csv", "items_2026.csv", true),
+        ("items*.csv", "old_items.csv", false),
+        ("items*.csv", "items.csv.done", false),
+        ("*", "anything", true),
+        ("a*b*c", "a1b2c", true),
+        ("a*b*c", "a1c2b", false),
+        ("item?.csv", "items.csv", true),
+        ("items.csv", "items.csv", true),
+    ] {
+        assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+    }
+}

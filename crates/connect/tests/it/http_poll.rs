@@ -1,0 +1,177 @@
+//! A JSON source on a local port that behaves, and one that does not.
+
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Path, Query},
+    http::StatusCode,
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use connect::http_poll::{Config, Shape, Source, read_again};
+use serde_json::json;
+
+type Asked = HashMap<String, String>;
+
+/// `/{behaviour}` answers as its name says.
+async fn behave(Path(behaviour): Path<String>, Query(asked): Query<Asked>) -> Response {
+    let page = asked.get("page").map(String::as_str);
+    let item = |id: u32| json!({"id": format!("C-{id}"), "changed_at": "2026-11-20T08:30:00Z", "name": "Pump & Co"});
+    let body = match (behaviour.as_str(), page) {
+        ("two-pages", None) => json!({"items": [item(1), item(2)], "next": "p2"}),
+        ("two-pages", Some("p2")) => json!({"items": [item(3)], "next": null}),
+        ("since", None) => json!({"items": [{"id": 7, "changed_at": asked.get("since"), "limit": asked.get("limit")}]}),
+        ("empty", None) => json!({"items": []}),
+        ("circle", _) => json!({"items": [item(1)], "next": "p2"}),
+        ("endless", page) => {
+            let number: u32 = page.map_or(0, |page| page.parse().unwrap_or(0));
+            json!({"items": [item(number)], "next": number + 1})
+        }
+        ("mixed", None) => json!({"items": [
+            item(1), 17, {"changed_at": "2026-11-20T08:30:00Z"}, {"id": " ", "changed_at": "2026-11-20T08:30:00Z"},
+            {"id": "C-2"}, {"id": "C-3", "changed_at": "yesterday"}, item(4)]}),
+        ("list", None) => json!([item(1)]),
+        ("no-items", None) => json!({"error": "no"}),
+        ("odd-next", None) => json!({"items": [], "next": {"page": 2}}),
+        ("html", _) => return Html("<html><body>Please log in</body></html>").into_response(),
+        ("half", _) => return ([("content-type", "application/json")], r#"{"items": [{"id": "C-1", "chan"#).into_response(),
+        ("500", _) => return (StatusCode::INTERNAL_SERVER_ERROR, "out of memory").into_response(),
+        ("moved", _) => return (StatusCode::FOUND, [("location", "/login")]).into_response(),
+        ("hang", _) => std::future::pending().await,
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    };
+    axum::Json(body).into_response()
+}
+
+async fn ids(Path(behaviour): Path<String>, Query(asked): Query<Asked>) -> Response {
+    let body = match (behaviour.as_str(), asked.get("page").map(String::as_str)) {
+        ("two-pages", None) => json!({"ids": ["C-1", 2], "next": 2}),
+        ("two-pages", Some("2")) => json!({"ids": ["C-3"]}),
+        ("circle", _) => json!({"ids": ["C-1"], "next": "again"}),
+        ("mixed", _) => json!({"ids": ["C-1", null]}),
+        _ => return (StatusCode::BAD_GATEWAY, "try later").into_response(),
+    };
+    axum::Json(body).into_response()
+}
+
+async fn serve() -> SocketAddr {
+    let router = Router::new().route("/api/{behaviour}", get(behave)).route("/api/{behaviour}/ids", get(ids));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    address
+}
+
+fn source(address: SocketAddr) -> Source {
+    Source::new(&Config {
+        url: format!("http://{address}/api"),
+        timeout: Duration::from_millis(500),
+        limit: 2,
+        most_pages: 50,
+        authorization: None,
+    })
+    .unwrap()
+}
+
+fn shape() -> Shape {
+    Shape { keys: vec!["id".into()], stamp: Some("changed_at".into()) }
+}
+
+/// Ids of good items, codes of bad ones, or the trouble.
+async fn read(source: &Source, behaviour: &str) -> Result<Vec<String>, String> {
+    let mut pages = source.items(behaviour, None);
+    let mut shown = Vec::new();
+    while let Some(page) = pages.next_page(&shape()).await.map_err(|trouble| trouble.to_string())? {
+        shown.extend(page.into_iter().map(|read| match read {
+            Ok(row) => row.value["id"].as_str().unwrap_or_default().to_owned(),
+            Err(broken) => broken.fault.code.to_owned(),
+        }));
+    }
+    Ok(shown)
+}
+
+#[tokio::test]
+async fn pages_are_read_to_their_end() {
+    let source = source(serve().await);
+    assert_eq!(read(&source, "two-pages").await.unwrap(), ["C-1", "C-2", "C-3"]);
+    assert!(read(&source, "empty").await.unwrap().is_empty());
+    let ids = source.ids("two-pages").await.unwrap();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.contains("2"));
+}
+
+#[tokio::test]
+async fn the_stamp_and_the_page_size_are_passed_on() {
+    let source = source(serve().await);
+    let mut pages = source.items("since", Some("2026-11-20T08:00:00+01:00"));
+    let page = pages.next_page(&shape()).await.unwrap().unwrap();
+    let row = page[0].as_ref().unwrap();
+    assert_eq!(row.value["changed_at"], "2026-11-20T08:00:00+01:00");
+    assert_eq!(row.value["limit"], "2");
+}
+
+#[tokio::test]
+async fn a_bad_item_costs_itself_only() {
+    let source = source(serve().await);
+    assert_eq!(
+        read(&source, "mixed").await.unwrap(),
+        ["C-1", "ITEM_BROKEN", "KEY_MISSING", "KEY_MISSING", "STAMP_MISSING", "STAMP_MISSING", "C-4"]
+    );
+}
+
+#[tokio::test]
+async fn a_bad_answer_is_trouble_of_the_source_and_says_what_came() {
+    let source = source(serve().await);
+    for (behaviour, told) in [
+        (
+            "html",
+            "source: `/api/html` answers no JSON (text/html; charset=utf-8), expected value at line 1 column 1: <html><body>",
+        ),
+        ("half", "source: `/api/half` answers no JSON (application/json), EOF while parsing"),
+        ("500", "source: `/api/500` answers 500 Internal Server Error: out of memory"),
+        ("404", "source: `/api/404` answers 404 Not Found"),
+        ("moved", "source: `/api/moved` answers 302 Found"),
+        ("list", "source: `/api/list` answers JSON that is no page"),
+        ("no-items", "source: `no-items` answers a page without a list `items`"),
+        ("odd-next", "source: `odd-next` names {\"page\":2} as its next page"),
+        ("circle", "source: `circle` pages in a circle: token `p2` came twice"),
+        ("endless", "source: `endless` does not end after 50 pages"),
+        ("hang", "source: it does not answer in time"),
+    ] {
+        let trouble = read(&source, behaviour).await.unwrap_err();
+        assert!(trouble.starts_with(told), "{behaviour}: {trouble}");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_of_ids_is_complete_or_an_error() {
+    let source = source(serve().await);
+    for behaviour in ["circle", "mixed", "500"] {
+        assert!(source.ids(behaviour).await.is_err(), "{behaviour}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_down_is_trouble_of_the_source() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let trouble = read(&source(free), "items").await.unwrap_err();
+    assert!(trouble.starts_with("source: it does not take connections"), "{trouble}");
+    assert!(!trouble.contains("http://"), "{trouble}");
+}
+
+#[test]
+fn an_address_that_is_none_is_told_before_anything_is_asked() {
+    for url in ["", "crm", "ftp://crm", "mailto:crm@example.invalid"] {
+        let config = Config { url: url.into(), timeout: Duration::from_secs(1), limit: 1, most_pages: 1, authorization: None };
+        assert!(Source::new(&config).is_err(), "{url}");
+    }
+}
+
+#[test]
+fn a_letters_item_can_be_read_again() {
+    let raw = br#"{"id": "C-1", "changed_at": "2026-11-20T08:30:00Z"}"#;
+    assert_eq!(read_again(raw, &shape()).unwrap().value["id"], "C-1");
+    assert_eq!(read_again(b"{}", &shape()).unwrap_err().fault.code, "KEY_MISSING");
+    assert_eq!(read_again(b"[", &shape()).unwrap_err().fault.code, "ITEM_BROKEN");
+}
