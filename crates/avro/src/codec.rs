@@ -178,8 +178,15 @@ pub struct Reader {
     known: RwLock<HashMap<i32, Arc<Learned>>>,
 }
 
-/// A writer schema, or why it cannot be used.
-type Learned = Result<WriterSchema, String>;
+/// A writer schema, or why there is none.
+#[derive(Debug)]
+enum Learned {
+    Schema(WriterSchema),
+    /// The registry's text is no schema of ours: for good.
+    Unusable(String),
+    /// The registry did not have it when it was asked: may be learned later.
+    Unknown(String),
+}
 
 #[derive(Debug)]
 struct WriterSchema {
@@ -191,14 +198,23 @@ struct WriterSchema {
 impl Reader {
     /// Takes in what the registry answered for an id. A text that is no usable schema makes its records unreadable, with the reason.
     pub fn learn(&self, id: i32, schema_text: &str) {
-        let learned = understand(schema_text);
-        self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, Arc::new(learned));
+        self.insert(id, understand(schema_text).map_or_else(Learned::Unusable, Learned::Schema));
+    }
+
+    /// Takes in that the registry has no such schema: its records are unreadable until it is learned after all.
+    pub fn give_up(&self, id: i32, why: &str) {
+        self.insert(id, Learned::Unknown(why.to_owned()));
     }
 
     /// Whether the id needs no question to the registry any more.
     #[must_use]
     pub fn knows(&self, id: i32) -> bool {
-        self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains_key(&id)
+        let known = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.get(&id).is_some_and(|learned| !matches!(**learned, Learned::Unknown(_)))
+    }
+
+    fn insert(&self, id: i32, learned: Learned) {
+        self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(id, Arc::new(learned));
     }
 
     /// # Errors
@@ -251,7 +267,11 @@ impl Reader {
         let id = schema_id(bytes)?;
         let learned = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(&id).cloned();
         let learned = learned.ok_or(DecodeError::NeedSchema(id))?;
-        let writer = learned.as_ref().as_ref().map_err(|why| unreadable(code::SCHEMA, format!("schema {id}: {why}")))?;
+        let writer = match &*learned {
+            Learned::Schema(writer) => writer,
+            Learned::Unusable(why) => return Err(unreadable(code::SCHEMA, format!("schema {id}: {why}"))),
+            Learned::Unknown(why) => return Err(unreadable(code::SCHEMA_UNKNOWN, format!("schema {id}: {why}"))),
+        };
         let expected = format!("mdm.v1.{}", schema.record());
         if writer.name != expected {
             return Err(unreadable(
@@ -303,7 +323,7 @@ pub fn schema_id(bytes: &[u8]) -> Result<i32, DecodeError> {
     }
 }
 
-fn understand(text: &str) -> Learned {
+fn understand(text: &str) -> Result<WriterSchema, String> {
     let (physical, decimals) = physical(text).map_err(|error| format!("the registry's text is not JSON: {error}"))?;
     for (place, found) in &decimals {
         if let Some(expected) = DECIMALS.get(place).filter(|expected| expected.1 != found.1) {

@@ -49,8 +49,12 @@ fn an_unknown_id_is_asked_for_and_then_read() {
     let id = avro::schema_id(&bytes).unwrap();
     let reader = Reader::default();
     assert_eq!(reader.decode::<Cursor>(&bytes), Err(DecodeError::NeedSchema(id)));
+    reader.give_up(id, "the registry has no such schema");
+    assert!(!reader.knows(id), "it may be asked for again");
+    let answer = reader.decode::<Cursor>(&bytes);
+    assert!(matches!(answer, Err(DecodeError::Unreadable { code: code::SCHEMA_UNKNOWN, .. })), "{answer:?}");
     reader.learn(id, Schema::Cursor.text());
-    assert!(reader.decode::<Cursor>(&bytes).is_ok());
+    assert!(reader.knows(id) && reader.decode::<Cursor>(&bytes).is_ok());
 }
 
 #[test]
