@@ -2,4 +2,117 @@
 //! become an audit entry and then a command on a topic.
 //!
 //! Without configured authentication the tracker listens on loopback only, and the actor is `local/` and the name that the
-//! caller states in `X-Millrace-Actor`. Keys contain `/`, so a key travels as the query parameter `key`.
+//! caller states in `X-Millrace-Actor`. Keys contain `/`, so a key travels as the query parameter `key`; unknown query
+//! parameters are refused. Lists are `{version, items, next, total?}`. Errors are `application/problem+json` with a stable `code`.
+
+mod ask;
+mod destinations;
+mod letters;
+pub mod overview;
+mod plans;
+mod problem;
+mod records;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue},
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+};
+use serde::Serialize;
+
+use crate::{act::Acts, fleet::Fleet, follow::Progress, store::Reads};
+
+pub use problem::Problem;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    pub fleet: Arc<Fleet>,
+    pub reads: Reads,
+    /// None where nobody may act: a store that is only read.
+    pub acts: Option<Arc<Acts>>,
+    pub progress: Arc<Progress>,
+    pub reader: Arc<avro::Reader>,
+}
+
+impl Api {
+    /// The part that writes; refused until the store has caught up, because an act on yesterday's state misleads.
+    fn acts(&self) -> Result<&Acts, Problem> {
+        self.settled()?;
+        self.acts.as_deref().ok_or_else(|| Problem::new(503, "READ_ONLY", "this tracker only reads"))
+    }
+
+    /// Reads of single records wait for the store: half a history is a wrong answer.
+    fn settled(&self) -> Result<(), Problem> {
+        if self.progress.caught_up() {
+            return Ok(());
+        }
+        let as_of = self.progress.as_of();
+        Err(Problem::new(503, "STORE_REBUILDING", format!("the store is being read from the topics, now at {as_of}")))
+    }
+}
+
+/// A list as every list of the API is shaped.
+#[derive(Serialize)]
+struct Listed<T> {
+    version: u8,
+    items: Vec<T>,
+    /// Value of `cursor` for the next page.
+    next: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+}
+
+impl<T> Listed<T> {
+    fn all(items: Vec<T>) -> Self {
+        Self { version: 1, items, next: None, total: None }
+    }
+}
+
+/// The routes of `/api/v1`.
+#[must_use]
+pub fn router(api: Api) -> Router {
+    let routes = Router::new()
+        .route("/overview", get(overview::get))
+        .route("/records/{domain}", get(records::find))
+        .route("/records/{domain}/history", get(records::history))
+        .route("/records/{domain}/status", get(records::status))
+        .route("/records/{domain}/lineage", get(records::lineage))
+        .route("/records/{domain}/resend", post(records::resend))
+        .route("/records/{domain}/block", post(records::block))
+        .route("/records/{domain}/unblock", post(records::unblock))
+        .route("/dead-letters", get(letters::list))
+        .route("/dead-letters/stats", get(letters::stats))
+        .route("/dead-letters/discard", post(letters::discard))
+        .route("/dead-letters/{*id}", get(letters::one))
+        .route("/replay-plans", get(plans::list).post(plans::make))
+        .route("/replay-plans/{id}", get(plans::one))
+        .route("/replay-plans/{id}/run", post(plans::run))
+        .route("/replay-plans/{id}/cancel", post(plans::cancel))
+        .route("/destinations", get(destinations::list))
+        .route("/destinations/{name}", get(destinations::one))
+        .route("/destinations/{name}/pause", post(destinations::pause))
+        .route("/destinations/{name}/resume", post(destinations::resume));
+    Router::new()
+        .nest("/api/v1", routes)
+        .fallback(|| async { Problem::new(404, "NOT_FOUND", "no such path; the API is below /api/v1") })
+        .method_not_allowed_fallback(|| async { Problem::new(405, "METHOD_NOT_ALLOWED", "this path takes another method") })
+        .layer(middleware::from_fn_with_state(api.clone(), stamp))
+        .with_state(api)
+}
+
+/// Says as of when the answer holds, and keeps it out of caches.
+async fn stamp(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if let Ok(as_of) = HeaderValue::from_str(&api.progress.as_of().to_string()) {
+        headers.insert(HeaderName::from_static("x-millrace-as-of"), as_of);
+    }
+    headers.insert(axum::http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

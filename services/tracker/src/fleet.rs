@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use model::{Domain, Golden, Timestamp};
+use landscape::{Gate, Landscape};
+use model::{Domain, Golden, RecordKey, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 /// What the tracker knows of the landscape.
@@ -21,6 +22,8 @@ pub struct Fleet {
 pub struct Owner {
     pub system: String,
     pub office: String,
+    /// Field groups of other owners: who, which fields.
+    pub groups: Vec<(String, Vec<String>)>,
 }
 
 /// A system of record.
@@ -42,8 +45,8 @@ pub struct DestinationPart {
 /// One domain at one destination.
 #[derive(Default)]
 pub struct Served {
-    /// The filter as the operator wrote it, and compiled. None takes everything.
-    pub scope: Option<(String, mapping::Expression)>,
+    /// None takes everything.
+    pub scope: Option<mapping::Expression>,
     pub deadline: Option<Duration>,
     /// The clock of a record that needs approval starts with the approval.
     pub waits_for_approval: bool,
@@ -52,14 +55,14 @@ pub struct Served {
 impl Served {
     /// Whether the destination should have this revision. A delete is needed where the record was needed before.
     #[must_use]
-    pub fn needs(&self, golden: &Golden, before: bool) -> bool {
+    pub fn needs(&self, golden: &Golden, domain: Domain, key: &RecordKey, before: bool) -> bool {
         if golden.data.is_none() {
             return before;
         }
         match &self.scope {
             None => true,
             // The sink makes a dead letter of a scope that cannot be evaluated; until then the record counts as needed.
-            Some((_, scope)) => scope.matches(golden).unwrap_or(true),
+            Some(scope) => scope.matches(golden, domain, key).unwrap_or(true),
         }
     }
 
@@ -78,6 +81,48 @@ impl Served {
 }
 
 impl Fleet {
+    /// Takes what the tracker needs out of a checked landscape.
+    #[must_use]
+    pub fn of(landscape: &Landscape, topic_prefix: &str) -> Self {
+        let domains = landscape.domains.iter().map(|(domain, policy)| {
+            let groups = policy.groups.iter().map(|group| {
+                (group.owner.clone(), group.fields.iter().map(ToString::to_string).collect())
+            });
+            let office = policy.office.clone().unwrap_or_default();
+            (*domain, Owner { system: policy.owner.clone(), office, groups: groups.collect() })
+        });
+        let sources = landscape.sources.values().map(|source| {
+            let mut domains: Vec<Domain> = source.streams.iter().map(|stream| stream.domain).collect();
+            domains.sort_unstable();
+            domains.dedup();
+            (source.name.clone(), SourcePart { office: source.office.clone(), domains })
+        });
+        let destinations = landscape.destinations.values().map(|destination| {
+            let served = destination.domains.iter().map(|(domain, delivery)| {
+                let served = Served {
+                    scope: delivery.scope.clone(),
+                    deadline: Some(delivery.deadline),
+                    waits_for_approval: delivery.gates.contains(&Gate::Approval),
+                };
+                (*domain, served)
+            });
+            let part = DestinationPart {
+                office: destination.office.clone(),
+                rate: destination.rate.map(landscape::Rate::per_second),
+                domains: served.collect(),
+            };
+            (destination.name.clone(), part)
+        });
+        Self {
+            topic_prefix: topic_prefix.to_owned(),
+            slots: landscape.kafka.slots,
+            policy_version: landscape.policy_version.clone(),
+            domains: domains.collect(),
+            sources: sources.collect(),
+            destinations: destinations.collect(),
+        }
+    }
+
     /// What a store was built for. A store of another fingerprint is rebuilt: scopes and deadlines are baked into its rows.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -87,7 +132,7 @@ impl Fleet {
         }
         for (name, destination) in &self.destinations {
             for (domain, served) in &destination.domains {
-                let scope = served.scope.as_ref().map_or("", |(scope, _)| scope.as_str());
+                let scope = served.scope.as_ref().map_or("", |scope| scope.text());
                 text.push_str(&format!("{name} {domain} {:?} {} {scope}\n", served.deadline, served.waits_for_approval));
             }
         }
@@ -99,6 +144,12 @@ impl Fleet {
         self.destinations
             .iter()
             .filter_map(move |(name, destination)| destination.domains.get(&domain).map(|served| (name.as_str(), served)))
+    }
+
+    /// Field groups that the domain's main owner does not write.
+    #[must_use]
+    pub fn groups_of(&self, domain: Domain) -> &[(String, Vec<String>)] {
+        self.domains.get(&domain).map(|owner| owner.groups.as_slice()).unwrap_or_default()
     }
 
     /// Who answers for a system: its office, or its own name.

@@ -34,3 +34,25 @@
 //!
 //! A system that does not serve a domain has no cell in its row. `refused` of a row counts the open dead letters of sources and
 //! the validator. Percentiles are over the last 1,000 acceptances of the last hour, source commit → accepted.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Deserialize;
+
+use super::{Api, Problem, ask::Asked};
+use crate::{
+    now,
+    store::query::overview::{self, Overview},
+};
+
+/// No parameters; a mistyped one is refused.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+pub(super) async fn get(State(api): State<Api>, Asked(Nothing {}): Asked<Nothing>) -> Result<Json<Overview>, Problem> {
+    let fleet = Arc::clone(&api.fleet);
+    let (caught_up, as_of) = (api.progress.caught_up(), api.progress.as_of());
+    Ok(Json(api.reads.ask(move |sql| overview::overview(sql, &fleet, caught_up, as_of, now())).await?))
+}

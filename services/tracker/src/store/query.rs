@@ -1,5 +1,6 @@
 //! What people ask, answered from one snapshot of the store. No clock here: "now" comes in.
 
+pub mod destinations;
 pub mod letters;
 pub mod overview;
 pub mod records;

@@ -77,9 +77,10 @@ impl Write<'_> {
             "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?)",
             params![domain.name(), key, meta.revision, golden.data.is_none(), label, text],
         )?;
+        let Ok(key) = RecordKey::parse(domain, key) else { return Ok(()) };
         let fleet = self.fleet;
         for (destination, served) in fleet.served(domain) {
-            self.wanted(destination, served, domain, key, golden)?;
+            self.wanted(destination, served, domain, &key, golden)?;
         }
         Ok(())
     }
@@ -90,10 +91,11 @@ impl Write<'_> {
         destination: &str,
         served: &Served,
         domain: Domain,
-        key: &str,
+        record: &RecordKey,
         golden: &Golden,
     ) -> Result<(), Error> {
         let revision = golden.meta.revision;
+        let key = record.as_str();
         let place = [destination, domain.name(), key];
         let before: Option<(i64, bool, i64)> = self
             .sql
@@ -108,7 +110,8 @@ impl Write<'_> {
             .next()
             .transpose()?;
         let (accepted, accepted_at) = accepted.unwrap_or_default();
-        let needed = served.needs(golden, before.is_some_and(|(_, needed, _)| needed) || accepted.is_some());
+        let had = before.is_some_and(|(_, needed, _)| needed) || accepted.is_some();
+        let needed = served.needs(golden, domain, record, had);
         let clock = served.clock_starts(golden);
         let start = clock.unwrap_or(golden.meta.accepted_at);
         // A revision that replaces one still waiting does not make the waiting younger.

@@ -1,0 +1,92 @@
+//! What a request says: strict query parameters, strict bodies, the actor, domain and key.
+
+use axum::{
+    Json,
+    extract::{FromRequest, FromRequestParts, Query, Request, rejection::JsonRejection},
+    http::{HeaderMap, request::Parts},
+};
+use model::{Domain, RecordKey, Timestamp};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::Problem;
+use crate::act::Wish;
+
+/// Query parameters. Their type carries `deny_unknown_fields`: a mistyped filter must not widen the answer.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Query::try_from_uri(&parts.uri).map(|Query(asked)| Self(asked)).map_err(|error| Problem::bad_request(error.body_text()))
+    }
+}
+
+/// A JSON body; none at all reads as `{}`.
+pub(super) struct Told<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Told<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let refuse = |rejection: JsonRejection| Problem::bad_request(rejection.body_text());
+        if request.headers().contains_key(axum::http::header::CONTENT_TYPE) {
+            let Json(told) = Json::from_request(request, state).await.map_err(refuse)?;
+            return Ok(Self(told));
+        }
+        serde_json::from_str("{}").map(Self).map_err(|error| Problem::bad_request(format!("the body is missing: {error}")))
+    }
+}
+
+/// `?key=` and nothing else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Key {
+    pub(super) key: String,
+}
+
+pub(super) fn domain(text: &str) -> Result<Domain, Problem> {
+    text.parse().map_err(|error: model::domain::UnknownDomain| Problem::not_found(error.to_string()).field("domain"))
+}
+
+pub(super) fn key(domain: Domain, text: &str) -> Result<RecordKey, Problem> {
+    RecordKey::parse(domain, text).map_err(|error| Problem::bad_request(error.to_string()).field("key"))
+}
+
+/// Why somebody acts, and until when.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Reason {
+    pub(super) reason: Option<String>,
+    pub(super) until: Option<Timestamp>,
+}
+
+impl Reason {
+    /// Acts that hold something up or give something up must say why.
+    pub(super) fn required(self, headers: &HeaderMap) -> Result<Wish, Problem> {
+        match self.reason.as_deref().map(str::trim) {
+            None | Some("") => Err(Problem::new(422, "REASON_MISSING", "say why: the reason goes into the audit log").field("reason")),
+            Some(_) => Ok(self.optional(headers)),
+        }
+    }
+
+    pub(super) fn optional(self, headers: &HeaderMap) -> Wish {
+        Wish { actor: actor(headers), reason: self.reason, until: self.until }
+    }
+}
+
+/// Nobody has signed in, so the name is the caller's word and marked as such.
+pub(super) fn actor(headers: &HeaderMap) -> String {
+    let stated = headers.get("x-millrace-actor").and_then(|name| name.to_str().ok()).unwrap_or("unknown");
+    let name: String = stated.chars().filter(|character| !character.is_control()).take(100).collect();
+    format!("local/{}", name.trim_start_matches("local/"))
+}
+
+/// A page's size: 1 to 500.
+pub(super) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
+    match asked {
+        None => Ok(100),
+        Some(limit @ 1..=500) => Ok(limit),
+        Some(limit) => Err(Problem::bad_request(format!("limit {limit} is not between 1 and 500")).field("limit")),
+    }
+}

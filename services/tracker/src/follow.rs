@@ -1,0 +1,205 @@
+//! The follow loop: records in, batches into the store, time into deadlines and gauges. It is the store's only writer.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use avro::{Reader, Topics};
+use kafka::{Followed, Record};
+use model::Timestamp;
+use registry::Registry;
+use service::{CancellationToken, Health};
+use tokio::{sync::mpsc, time::MissedTickBehavior};
+
+use crate::{
+    fact::{self, Located},
+    fleet::Fleet,
+    metrics::{self, Gauges},
+    now,
+    store::{self, Reads, Store},
+};
+
+/// Records of one transaction at most: bounds memory and how long readers wait.
+const BATCH: usize = 1_000;
+/// Deadlines and gauges are looked at this often.
+const TICK: Duration = Duration::from_secs(2);
+/// Every so many ticks, what the topics have forgotten is forgotten here.
+const FORGET: u32 = 1_800;
+
+/// How far the tracker has read; shared with the API.
+#[derive(Debug, Default)]
+pub struct Progress {
+    as_of: AtomicI64,
+    caught_up: AtomicBool,
+}
+
+impl Progress {
+    /// Time of the newest record that was applied, or of the last idle moment after everything was.
+    #[must_use]
+    pub fn as_of(&self) -> Timestamp {
+        Timestamp::from_micros(self.as_of.load(Ordering::Acquire))
+    }
+
+    #[must_use]
+    pub fn caught_up(&self) -> bool {
+        self.caught_up.load(Ordering::Acquire)
+    }
+
+    /// For a store that is filled by hand: it is what it is.
+    pub fn settle(&self, at: Timestamp) {
+        self.as_of.fetch_max(at.micros(), Ordering::AcqRel);
+        self.caught_up.store(true, Ordering::Release);
+    }
+}
+
+/// What the loop needs.
+pub struct Follow {
+    pub store: Store,
+    pub reads: Reads,
+    pub fleet: Arc<Fleet>,
+    pub topics: Topics,
+    pub reader: Arc<Reader>,
+    pub registry: Arc<Registry>,
+    pub progress: Arc<Progress>,
+    pub health: Health,
+}
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("the reader of the topics ended")]
+    Ended,
+}
+
+impl Follow {
+    /// Runs until `stop`; ends with an error when it cannot go on.
+    ///
+    /// # Errors
+    /// When the store cannot be written or the follower has ended by itself.
+    pub async fn run(mut self, mut followed: mpsc::Receiver<Followed>, stop: CancellationToken) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut gauges, mut count) = (Gauges::default(), 0_u32);
+        let mut events = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick() => {
+                    self.health.tick();
+                    count = count.wrapping_add(1);
+                    self = self.tick(&mut gauges, count.is_multiple_of(FORGET)).await?;
+                }
+                received = followed.recv_many(&mut events, BATCH) => {
+                    if received == 0 {
+                        return if stop.is_cancelled() { Ok(()) } else { Err(Error::Ended) };
+                    }
+                    self = self.take(std::mem::take(&mut events)).await?;
+                }
+            }
+        }
+    }
+
+    async fn take(mut self, events: Vec<Followed>) -> Result<Self, Error> {
+        let mut batch = Vec::with_capacity(events.len());
+        let mut caught_up = false;
+        for event in events {
+            match event {
+                Followed::Record(record) => batch.push(self.decode(&record).await),
+                Followed::CaughtUp => caught_up = true,
+            }
+        }
+        let newest = batch.iter().map(|located| located.timestamp).max();
+        if !batch.is_empty() {
+            let live = self.progress.caught_up();
+            let (store, noted) = blocking(self.store, move |store| store.apply(&batch)).await?;
+            self.store = store;
+            if live {
+                metrics::count(&noted);
+            }
+        }
+        if let Some(newest) = newest {
+            self.progress.as_of.fetch_max(newest.micros(), Ordering::AcqRel);
+        }
+        if caught_up {
+            let at = now();
+            let (store, ()) = blocking(self.store, move |store| store.settle(at)).await?;
+            self.store = store;
+            self.progress.settle(at);
+            self.health.ready("store");
+            tracing::info!("caught up with the topics");
+        }
+        Ok(self)
+    }
+
+    /// Decodes, asking the registry for a schema that was not seen yet. An unreachable registry is waited for: a record that was
+    /// passed over would be missing until the next rebuild.
+    async fn decode(&self, record: &Record) -> Located {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match fact::decode(&self.reader, &self.topics, record) {
+                Ok(located) => return located,
+                Err(id) => match self.registry.teach(&self.reader, id).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_transient() => {
+                        self.health.tick();
+                        tracing::warn!(schema = id, %error, "waiting for a schema");
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(Duration::from_secs(10));
+                    }
+                    Err(error) => {
+                        tracing::warn!(schema = id, topic = %record.topic, offset = record.offset, %error,
+                            "record of an unknown schema passed over");
+                        return Located {
+                            topic: record.topic.to_string(),
+                            partition: record.partition,
+                            offset: record.offset,
+                            timestamp: record.timestamp,
+                            key: String::new(),
+                            fact: fact::Fact::Nothing,
+                        };
+                    }
+                },
+            }
+        }
+    }
+
+    async fn tick(mut self, gauges: &mut Gauges, forget: bool) -> Result<Self, Error> {
+        if !self.progress.caught_up() {
+            return Ok(self);
+        }
+        let at = now();
+        self.progress.as_of.fetch_max(at.micros(), Ordering::AcqRel);
+        let (store, missed) = blocking(self.store, move |store| {
+            if forget {
+                store.forget(at)?;
+            }
+            store.tick(at)
+        })
+        .await?;
+        self.store = store;
+        metrics::count(&missed);
+        let fleet = Arc::clone(&self.fleet);
+        let reading = self.reads.ask(move |sql| metrics::read(sql, &fleet, at)).await?;
+        gauges.set(&reading);
+        Ok(self)
+    }
+}
+
+/// Lends the store to a thread that may block, and takes it back.
+async fn blocking<T: Send + 'static>(
+    mut store: Store,
+    work: impl FnOnce(&mut Store) -> Result<T, store::Error> + Send + 'static,
+) -> Result<(Store, T), store::Error> {
+    tokio::task::spawn_blocking(move || {
+        let done = work(&mut store);
+        done.map(|done| (store, done))
+    })
+    .await
+    .expect("writing the store does not panic and is not cancelled")
+}

@@ -1,0 +1,109 @@
+//! What the tracker tells Prometheus: experience.md 9. Counters and histograms move only after the tracker caught up, so a store
+//! that is rebuilt does not count history again; gauges follow the store.
+
+use std::collections::HashSet;
+
+use model::{Domain, Timestamp};
+use rusqlite::Connection;
+
+use crate::{
+    fleet::Fleet,
+    store::{
+        Error, Noted,
+        query::{self, letters, overview},
+    },
+};
+
+/// Counts what applying records brought.
+pub fn count(noted: &[Noted]) {
+    for noted in noted {
+        match noted {
+            Noted::Propagated { domain, destination, seconds } => {
+                telemetry::PROPAGATION_SECONDS.with_label_values(&[domain.name(), destination]).observe(*seconds);
+            }
+            Noted::Deadline { domain, destination, met } => {
+                let outcome = if *met { "met" } else { "missed" };
+                telemetry::PROPAGATION_DEADLINES.with_label_values(&[domain.name(), destination, outcome]).inc();
+            }
+            Noted::Detected { domain, class, seconds } => {
+                telemetry::DEAD_LETTER_DETECT_SECONDS.with_label_values(&[domain, class]).observe(*seconds);
+            }
+            Noted::Resolved { domain, class, seconds } => {
+                telemetry::DEAD_LETTER_RESOLVE_SECONDS.with_label_values(&[domain, class]).observe(*seconds);
+            }
+            Noted::Corrected { domain, kind } => telemetry::CORRECTIONS.with_label_values(&[domain, kind]).inc(),
+        }
+    }
+}
+
+/// A value of every gauge, read from one snapshot.
+pub struct Reading {
+    cells: Vec<(Domain, String, overview::Counts)>,
+    letters: Vec<letters::OpenGroup>,
+    at: Timestamp,
+}
+
+/// # Errors
+/// When the store cannot be read.
+pub fn read(sql: &Connection, fleet: &Fleet, now: Timestamp) -> Result<Reading, Error> {
+    let mut cells = Vec::new();
+    for (name, part) in &fleet.destinations {
+        let state = query::destination(sql, name)?.map(|status| status.state).unwrap_or_default();
+        for domain in part.domains.keys() {
+            cells.push((*domain, name.clone(), overview::counts(sql, name, part, *domain, state, now)?));
+        }
+    }
+    Ok(Reading { cells, letters: letters::open_groups(sql)?, at: now })
+}
+
+/// The gauges, and which label sets they showed last: a set that vanished goes to zero instead of standing still.
+#[derive(Default)]
+pub struct Gauges {
+    waiting: HashSet<[String; 3]>,
+    letters: HashSet<[String; 4]>,
+}
+
+impl Gauges {
+    pub fn set(&mut self, reading: &Reading) {
+        let mut waiting = HashSet::new();
+        for (domain, destination, counts) in &reading.cells {
+            let place = [domain.name(), destination.as_str()];
+            telemetry::PROPAGATION_OLDEST_WAITING
+                .with_label_values(&place)
+                .set(counts.oldest_waiting_seconds.unwrap_or_default());
+            if let Some(deadline) = counts.deadline_seconds {
+                telemetry::PROPAGATION_DEADLINE_SECONDS.with_label_values(&place).set(deadline);
+            }
+            let refused = Some(("refused", counts.refused)).filter(|(_, count)| *count > 0);
+            for (reason, count) in counts.reasons.iter().map(|(reason, count)| (*reason, *count)).chain(refused) {
+                telemetry::PROPAGATION_WAITING.with_label_values(&[domain.name(), destination, reason]).set(count);
+                waiting.insert([domain.name().to_owned(), destination.clone(), reason.to_owned()]);
+            }
+        }
+        for gone in self.waiting.difference(&waiting) {
+            telemetry::PROPAGATION_WAITING.with_label_values(&gone.each_ref().map(String::as_str)).set(0);
+        }
+        self.waiting = waiting;
+        self.set_letters(reading);
+    }
+
+    fn set_letters(&mut self, reading: &Reading) {
+        let mut letters = HashSet::new();
+        for group in &reading.letters {
+            let destination = if group.stage == "deliver" { group.system.clone() } else { String::new() };
+            let labels = [group.stage.clone(), destination, group.domain.clone(), group.class.clone()];
+            let names = labels.each_ref().map(String::as_str);
+            telemetry::DEAD_LETTERS_OPEN.with_label_values(&names).set(group.count);
+            telemetry::DEAD_LETTERS_OLDEST_OPEN_SECONDS
+                .with_label_values(&names)
+                .set(reading.at.since(group.oldest).as_secs_f64());
+            letters.insert(labels);
+        }
+        for gone in self.letters.difference(&letters) {
+            let names = gone.each_ref().map(String::as_str);
+            telemetry::DEAD_LETTERS_OPEN.with_label_values(&names).set(0);
+            telemetry::DEAD_LETTERS_OLDEST_OPEN_SECONDS.with_label_values(&names).set(0.0);
+        }
+        self.letters = letters;
+    }
+}

@@ -1,0 +1,381 @@
+//! The matrix domain × system, and what needs a person. Counted by grouping on the few facts that [`why::place`] decides by, so
+//! it costs the same per distinct situation however many records there are.
+
+use std::collections::BTreeMap;
+
+use model::{DestinationState, DestinationStatus, Domain, Timestamp};
+use rusqlite::{Connection, params};
+use serde::Serialize;
+
+use super::{destination, destination_state, instant, json, parse_symbol, row, rows};
+use crate::{
+    fleet::{DestinationPart, Fleet},
+    store::Error,
+    why::{self, Place, Standing, clock},
+};
+
+/// Percentiles look at the last hour, and at no more acceptances than these.
+const SAMPLE: i64 = 1_000;
+const HOUR: i64 = 3_600_000_000;
+
+/// See `api/overview.rs` for the shape in words.
+#[derive(Serialize)]
+pub struct Overview {
+    pub version: u8,
+    pub as_of: Timestamp,
+    pub caught_up: bool,
+    pub policy_version: String,
+    pub systems: Vec<System>,
+    pub domains: Vec<DomainRow>,
+    pub dead_letters: Letters,
+    pub needs_a_person: Vec<Need>,
+}
+
+#[derive(Serialize)]
+pub struct System {
+    pub name: String,
+    pub roles: Vec<&'static str>,
+    pub office: String,
+    #[serde(flatten)]
+    pub status: Option<Status>,
+}
+
+#[derive(Clone, Serialize)]
+pub struct Status {
+    pub state: &'static str,
+    pub since: Option<Timestamp>,
+    pub reason: Option<String>,
+    pub by: Option<String>,
+    pub until: Option<Timestamp>,
+}
+
+impl From<Option<&DestinationStatus>> for Status {
+    fn from(status: Option<&DestinationStatus>) -> Self {
+        Self {
+            state: destination_state(status).name(),
+            since: status.map(|status| status.since),
+            reason: status.and_then(|status| status.reason.clone()),
+            by: status.and_then(|status| status.by.clone()),
+            until: status.and_then(|status| status.until),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct DomainRow {
+    pub domain: Domain,
+    pub owner: String,
+    pub golden: i64,
+    pub deleted: i64,
+    pub held: BTreeMap<&'static str, i64>,
+    pub refused: i64,
+    pub cells: BTreeMap<String, Cell>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum Cell {
+    Source { changes: i64, last_change_at: Option<Timestamp> },
+    Destination(Box<Counts>),
+}
+
+#[derive(Default, Serialize)]
+pub struct Counts {
+    pub state: &'static str,
+    pub accepted: i64,
+    pub sent: i64,
+    pub waiting: i64,
+    pub refused: i64,
+    pub not_needed: i64,
+    pub reasons: BTreeMap<&'static str, i64>,
+    pub oldest_waiting_seconds: Option<f64>,
+    pub deadline_seconds: Option<f64>,
+    pub p50_seconds: Option<f64>,
+    pub p95_seconds: Option<f64>,
+    pub p99_seconds: Option<f64>,
+}
+
+#[derive(Serialize)]
+pub struct Letters {
+    pub open: i64,
+    pub replaying: i64,
+    pub oldest_open_seconds: Option<f64>,
+}
+
+#[derive(Serialize)]
+pub struct Need {
+    pub system: String,
+    pub domain: String,
+    pub key: Option<String>,
+    pub count: i64,
+    pub code: Option<String>,
+    pub text: String,
+    pub turn: String,
+    pub oldest_seconds: f64,
+}
+
+/// # Errors
+/// When the store cannot be read.
+pub fn overview(sql: &Connection, fleet: &Fleet, caught_up: bool, as_of: Timestamp, now: Timestamp) -> Result<Overview, Error> {
+    let mut statuses = BTreeMap::new();
+    for name in fleet.destinations.keys() {
+        statuses.insert(name.as_str(), destination(sql, name)?);
+    }
+    let mut domains = Vec::new();
+    for domain in Domain::ALL.into_iter().filter(|domain| fleet.domains.contains_key(domain)) {
+        domains.push(domain_row(sql, fleet, &statuses, domain, now)?);
+    }
+    let (open, replaying, oldest) = row(
+        sql,
+        "SELECT count(*) FILTER (WHERE state = 'OPEN'), count(*) FILTER (WHERE state = 'REPLAYING'),
+                min(opened_at) FILTER (WHERE state = 'OPEN') FROM letter_status",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?)),
+    )?
+    .unwrap_or_default();
+    Ok(Overview {
+        version: 1,
+        as_of,
+        caught_up,
+        policy_version: fleet.policy_version.clone(),
+        systems: systems(fleet, &statuses),
+        domains,
+        dead_letters: Letters { open, replaying, oldest_open_seconds: instant(oldest).map(|oldest| age(oldest, now)) },
+        needs_a_person: needs(sql, fleet, &statuses, now)?,
+    })
+}
+
+fn systems(fleet: &Fleet, statuses: &BTreeMap<&str, Option<DestinationStatus>>) -> Vec<System> {
+    let mut systems = Vec::new();
+    for name in fleet.sources.keys() {
+        let status = statuses.get(name.as_str()).map(|status| Status::from(status.as_ref()));
+        let roles = if status.is_some() { vec!["source", "destination"] } else { vec!["source"] };
+        systems.push(System { name: name.clone(), roles, office: fleet.office_of(name), status });
+    }
+    for name in fleet.destinations.keys().filter(|name| !fleet.sources.contains_key(*name)) {
+        let status = statuses.get(name.as_str()).map(|status| Status::from(status.as_ref()));
+        systems.push(System { name: name.clone(), roles: vec!["destination"], office: fleet.office_of(name), status });
+    }
+    systems
+}
+
+fn domain_row(
+    sql: &Connection,
+    fleet: &Fleet,
+    statuses: &BTreeMap<&str, Option<DestinationStatus>>,
+    domain: Domain,
+    now: Timestamp,
+) -> Result<DomainRow, Error> {
+    let name = domain.name();
+    let (golden, deleted) = row(
+        sql,
+        "SELECT count(*) FILTER (WHERE deleted = 0), count(*) FILTER (WHERE deleted = 1) FROM record WHERE domain = ?",
+        [name],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?
+    .unwrap_or_default();
+    let held = rows(sql, "SELECT reason, count(*) FROM held WHERE domain = ? GROUP BY reason", [name], |row| {
+        Ok((parse_symbol::<model::Reason>(&row.get::<_, String>(0)?).name(), row.get(1)?))
+    })?;
+    let refused = row(
+        sql,
+        "SELECT count(*) FROM letter_status WHERE domain = ? AND state IN ('OPEN', 'REPLAYING') AND stage <> 'DELIVER'",
+        [name],
+        |row| row.get(0),
+    )?
+    .unwrap_or_default();
+    let mut cells = BTreeMap::new();
+    for (source, part) in &fleet.sources {
+        if part.domains.contains(&domain) {
+            let captured = row(
+                sql,
+                "SELECT changes, last FROM captured WHERE domain = ? AND source = ?",
+                params![name, source],
+                |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)),
+            )?;
+            let (changes, last) = captured.map_or((0, None), |(changes, last)| (changes, Some(last)));
+            cells.insert(source.clone(), Cell::Source { changes, last_change_at: instant(last) });
+        }
+    }
+    for (destination, part) in &fleet.destinations {
+        if part.domains.contains_key(&domain) {
+            let state = destination_state(statuses.get(destination.as_str()).and_then(Option::as_ref));
+            let counts = counts(sql, destination, part, domain, state, now)?;
+            cells.insert(destination.clone(), Cell::Destination(Box::new(counts)));
+        }
+    }
+    let owner = fleet.domains.get(&domain).map(|owner| owner.system.clone()).unwrap_or_default();
+    Ok(DomainRow { domain, owner, golden, deleted, held: held.into_iter().collect(), refused, cells })
+}
+
+/// One cell: how many records are where, and how long it takes.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn counts(
+    sql: &Connection,
+    destination: &str,
+    part: &DestinationPart,
+    domain: Domain,
+    state: DestinationState,
+    now: Timestamp,
+) -> Result<Counts, Error> {
+    let groups = rows(
+        sql,
+        "SELECT w.needed, ifnull(l.accepted >= w.revision, 0) AS accepted, ifnull(l.offered >= w.revision, 0) AS offered,
+                ifnull(l.state, 'UNKNOWN') AS state, ifnull(l.reason, 'UNKNOWN') AS reason, count(*), min(w.since)
+         FROM wanted w LEFT JOIN ledger l USING (destination, domain, key)
+         WHERE w.destination = ? AND w.domain = ? GROUP BY 1, 2, 3, 4, 5",
+        params![destination, domain.name()],
+        |row| {
+            let standing = Standing {
+                needed: row.get(0)?,
+                accepted: row.get(1)?,
+                offered: row.get(2)?,
+                ledger: parse_symbol(&row.get::<_, String>(3)?),
+                gate: parse_symbol(&row.get::<_, String>(4)?),
+                destination: state,
+            };
+            Ok((standing, row.get::<_, i64>(5)?, row.get::<_, i64>(6)?))
+        },
+    )?;
+    let mut counts = Counts::default();
+    let mut oldest: Option<i64> = None;
+    for (standing, count, since) in groups {
+        let (place, reason) = why::place(&standing);
+        match place {
+            Place::Accepted => counts.accepted += count,
+            Place::Sent => counts.sent += count,
+            Place::Waiting => counts.waiting += count,
+            Place::Refused => counts.refused += count,
+            Place::NotNeeded => counts.not_needed += count,
+        }
+        if let (Place::Sent | Place::Waiting, Some(reason)) = (place, reason) {
+            *counts.reasons.entry(reason.name()).or_default() += count;
+            oldest = Some(oldest.map_or(since, |oldest: i64| oldest.min(since)));
+        }
+    }
+    let deadline = part.domains.get(&domain).and_then(|served| served.deadline);
+    counts.oldest_waiting_seconds = instant(oldest).map(|oldest| age(oldest, now));
+    counts.deadline_seconds = deadline.map(|deadline| deadline.as_secs_f64());
+    percentiles(sql, destination, domain, now, &mut counts)?;
+    counts.state = cell_state(&counts, state);
+    Ok(counts)
+}
+
+/// The one word for a cell, the worst first.
+fn cell_state(counts: &Counts, destination: DestinationState) -> &'static str {
+    let late = match (counts.oldest_waiting_seconds, counts.deadline_seconds) {
+        (Some(oldest), Some(deadline)) => oldest > deadline,
+        _ => false,
+    };
+    match destination {
+        _ if counts.refused > 0 => "refused",
+        DestinationState::Paused => "paused",
+        DestinationState::Unavailable => "unavailable",
+        DestinationState::Resyncing => "resyncing",
+        DestinationState::Ok | DestinationState::Unknown if late => "late",
+        DestinationState::Ok | DestinationState::Unknown if counts.waiting + counts.sent > 0 => "waiting",
+        DestinationState::Ok | DestinationState::Unknown => "ok",
+    }
+}
+
+fn percentiles(
+    sql: &Connection,
+    destination: &str,
+    domain: Domain,
+    now: Timestamp,
+    counts: &mut Counts,
+) -> Result<(), Error> {
+    let mut times: Vec<i64> = rows(
+        sql,
+        "SELECT answered_at - occurred_at FROM receipt
+         WHERE destination = ? AND domain = ? AND answered_at > ? AND outcome IN ('ACCEPTED', 'UNCHANGED')
+         ORDER BY answered_at DESC LIMIT ?",
+        params![destination, domain.name(), now.micros() - HOUR, SAMPLE],
+        |row| row.get(0),
+    )?;
+    times.sort_unstable();
+    let at = |share: usize| {
+        let index = (times.len() * share).div_ceil(100).saturating_sub(1);
+        times.get(index).map(|micros| seconds(*micros))
+    };
+    (counts.p50_seconds, counts.p95_seconds, counts.p99_seconds) = (at(50), at(95), at(99));
+    Ok(())
+}
+
+/// Open letters by cause, then destinations that stand still: each with whose turn it is.
+fn needs(
+    sql: &Connection,
+    fleet: &Fleet,
+    statuses: &BTreeMap<&str, Option<DestinationStatus>>,
+    now: Timestamp,
+) -> Result<Vec<Need>, Error> {
+    let groups = rows(
+        sql,
+        "SELECT system, domain, code, ifnull(json_extract(body, '$.owner'), ''), count(*), min(opened_at), min(id)
+         FROM letter_status WHERE state = 'OPEN' GROUP BY 1, 2, 3, 4 ORDER BY 6",
+        [],
+        |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+                row.get::<_, String>(3)?,
+                row.get::<_, i64>(4)?,
+                row.get::<_, i64>(5)?,
+                row.get::<_, String>(6)?,
+            ))
+        },
+    )?;
+    let mut needs = Vec::new();
+    for (system, domain, code, owner, count, opened, id) in groups {
+        let one: Option<model::LetterStatus> =
+            row(sql, "SELECT body FROM letter_status WHERE id = ?", [&id], |row| row.get::<_, String>(0))?
+                .map(|body| json(&body))
+                .transpose()?;
+        let key = one.as_ref().and_then(|one| one.key.as_ref()).map(|key| key.as_str().to_owned()).filter(|_| count == 1);
+        let text = match (&key, one) {
+            (Some(key), Some(one)) => format!("{domain} {key}: {}", one.message),
+            _ => format!("{count} of domain {} refused, {code}", if domain.is_empty() { "unknown" } else { &domain }),
+        };
+        let turn = if owner.is_empty() { fleet.office_of(&system) } else { owner };
+        let oldest_seconds = age(Timestamp::from_micros(opened), now);
+        needs.push(Need { system, domain, key, count, code: Some(code), text, turn, oldest_seconds });
+    }
+    for (name, status) in statuses {
+        let Some(status) = status else { continue };
+        let (text, turn) = match status.state {
+            DestinationState::Paused => paused(status, now),
+            DestinationState::Unavailable => {
+                (format!("does not answer since {}", clock(status.since, now)), fleet.office_of(name))
+            }
+            DestinationState::Ok | DestinationState::Resyncing | DestinationState::Unknown => continue,
+        };
+        let oldest_seconds = age(status.since, now);
+        let name = (*name).to_owned();
+        needs.push(Need { system: name, domain: String::new(), key: None, count: 1, code: None, text, turn, oldest_seconds });
+    }
+    Ok(needs)
+}
+
+fn paused(status: &DestinationStatus, now: Timestamp) -> (String, String) {
+    let by = status.by.as_deref().unwrap_or("an operator");
+    let why = status.reason.as_ref().map(|reason| format!(", \"{reason}\"")).unwrap_or_default();
+    match status.until {
+        Some(until) => (
+            format!("paused by {by}{why}, until {}", clock(until, now)),
+            "nobody, resumes by itself".to_owned(),
+        ),
+        None => (format!("paused by {by}{why}"), by.to_owned()),
+    }
+}
+
+fn age(from: Timestamp, now: Timestamp) -> f64 {
+    now.since(from).as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a propagation are far below 2^52")]
+fn seconds(micros: i64) -> f64 {
+    micros.max(0) as f64 / 1e6
+}

@@ -1,0 +1,427 @@
+//! One record: what is accepted, where it stands at every destination and why, how it came here.
+
+use model::{ChangeMeta, Domain, Finding, GoldenMeta, Reason, Receipt, Timestamp};
+use rusqlite::{Connection, params};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{LedgerRow, destination, destination_state, instant, json, ledger, parse_symbol, row, rows};
+use crate::{
+    fleet::{Fleet, Served},
+    store::Error,
+    why::{self, Place, Standing, Words},
+};
+
+/// A line of a search.
+#[derive(Serialize)]
+pub struct Hit {
+    pub domain: Domain,
+    pub key: String,
+    pub label: String,
+    pub revision: i64,
+    pub deleted: bool,
+}
+
+/// A golden revision in full.
+#[derive(Serialize)]
+pub struct Revision {
+    pub domain: Domain,
+    pub key: String,
+    pub meta: GoldenMeta,
+    pub data: Option<Value>,
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// A change that waits at the validator.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeldRow {
+    pub source: String,
+    pub reason: &'static str,
+    pub waits_for: String,
+    pub sentence: String,
+    pub since: Timestamp,
+    pub until: Option<Timestamp>,
+    pub findings: Vec<Finding>,
+}
+
+/// Where the newest golden revision stands at one destination.
+#[derive(Serialize)]
+pub struct Standpoint {
+    pub destination: String,
+    pub state: Place,
+    pub reason: Option<&'static str>,
+    /// Why, in one sentence.
+    pub why: Option<String>,
+    /// Whose turn it is.
+    pub turn: Option<String>,
+    /// What the destination has.
+    pub accepted_revision: Option<i64>,
+    pub accepted_at: Option<Timestamp>,
+    /// Source commit to acceptance of the newest revision.
+    pub took_seconds: Option<f64>,
+    pub offered_revision: Option<i64>,
+    pub external_id: Option<String>,
+    pub letter: Option<String>,
+    pub code: Option<String>,
+    /// The refusal in words.
+    pub message: Option<String>,
+    pub attempts: i32,
+    /// When it was refused, sent or parked.
+    pub at: Option<Timestamp>,
+    pub waiting_since: Option<Timestamp>,
+    pub deadline: Option<Timestamp>,
+    pub late: bool,
+}
+
+/// `…/status`.
+#[derive(Serialize)]
+pub struct Status {
+    pub domain: Domain,
+    pub key: String,
+    pub revision: Option<i64>,
+    pub accepted_at: Option<Timestamp>,
+    pub valid_from: Option<model::Date>,
+    pub deleted: bool,
+    pub held: Vec<HeldRow>,
+    /// Open letters of sources and validator about this key: a proposal that never became golden.
+    pub letters: Vec<model::LetterStatus>,
+    pub destinations: Vec<Standpoint>,
+}
+
+impl Status {
+    /// Nothing was ever heard of this key.
+    #[must_use]
+    pub fn is_unheard_of(&self) -> bool {
+        self.revision.is_none() && self.held.is_empty() && self.letters.is_empty()
+    }
+
+    /// The destinations that should have the record.
+    #[must_use]
+    pub fn needed_at(&self) -> Vec<String> {
+        let needed = self.destinations.iter().filter(|standpoint| standpoint.state != Place::NotNeeded);
+        needed.map(|standpoint| standpoint.destination.clone()).collect()
+    }
+}
+
+/// `…/lineage`: how the newest revision came to be, and its receipts.
+#[derive(Serialize)]
+pub struct Lineage {
+    pub golden: Option<Revision>,
+    pub change: Option<Captured>,
+    pub findings: Vec<Finding>,
+    pub rules_findings_at: Option<Timestamp>,
+    pub receipts: Vec<Receipt>,
+    pub status: Status,
+}
+
+#[derive(Serialize)]
+pub struct Captured {
+    pub meta: ChangeMeta,
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// # Errors
+/// When the store cannot be read.
+pub fn search(sql: &Connection, domain: Domain, text: &str, after: &str, limit: u32) -> Result<Vec<Hit>, Error> {
+    let like = format!("%{}%", text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+    rows(
+        sql,
+        "SELECT key, label, revision, deleted FROM record
+         WHERE domain = ? AND key > ? AND (text LIKE ? ESCAPE '\\' OR lower(key) LIKE ? ESCAPE '\\') ORDER BY key LIMIT ?",
+        params![domain.name(), after, like, like, limit],
+        |row| {
+            Ok(Hit { domain, key: row.get(0)?, label: row.get(1)?, revision: row.get(2)?, deleted: row.get(3)? })
+        },
+    )
+}
+
+/// All revisions kept of one key, the newest first.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn history(sql: &Connection, domain: Domain, key: &str) -> Result<Vec<Revision>, Error> {
+    revisions(sql, domain, key, i64::MAX, 1_000)
+}
+
+/// The newest revision up to `at_most`.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn revision(sql: &Connection, domain: Domain, key: &str, at_most: i64) -> Result<Option<Revision>, Error> {
+    Ok(revisions(sql, domain, key, at_most, 1)?.pop())
+}
+
+fn revisions(sql: &Connection, domain: Domain, key: &str, at_most: i64, limit: u32) -> Result<Vec<Revision>, Error> {
+    let found = rows(
+        sql,
+        "SELECT meta, data, topic, slot, position FROM revision WHERE domain = ? AND key = ? AND revision <= ?
+         ORDER BY revision DESC LIMIT ?",
+        params![domain.name(), key, at_most, limit],
+        |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        },
+    )?;
+    found
+        .into_iter()
+        .map(|(meta, data, topic, partition, offset)| {
+            Ok(Revision {
+                domain,
+                key: key.to_owned(),
+                meta: json(&meta)?,
+                data: data.as_deref().map(json).transpose()?,
+                topic,
+                partition,
+                offset,
+            })
+        })
+        .collect()
+}
+
+/// State and reason per destination that serves the domain.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn status(sql: &Connection, fleet: &Fleet, domain: Domain, key: &str, now: Timestamp) -> Result<Status, Error> {
+    let golden = revision(sql, domain, key, i64::MAX)?;
+    let mut destinations = Vec::new();
+    if let Some(golden) = &golden {
+        for (name, served) in fleet.served(domain) {
+            destinations.push(standpoint(sql, fleet, name, served, golden, now)?);
+        }
+    }
+    let letters = rows(
+        sql,
+        "SELECT body FROM letter_status WHERE domain = ? AND key = ? AND stage <> 'DELIVER' AND state IN ('OPEN', 'REPLAYING')
+         ORDER BY opened_at DESC",
+        params![domain.name(), key],
+        |row| row.get::<_, String>(0),
+    )?;
+    Ok(Status {
+        domain,
+        key: key.to_owned(),
+        revision: golden.as_ref().map(|golden| golden.meta.revision),
+        accepted_at: golden.as_ref().map(|golden| golden.meta.accepted_at),
+        valid_from: golden.as_ref().and_then(|golden| golden.meta.valid_from),
+        deleted: golden.as_ref().is_some_and(|golden| golden.data.is_none()),
+        held: held(sql, fleet, domain, key, now)?,
+        letters: letters.iter().map(|body| json(body)).collect::<Result<_, _>>()?,
+        destinations,
+    })
+}
+
+fn held(sql: &Connection, fleet: &Fleet, domain: Domain, key: &str, now: Timestamp) -> Result<Vec<HeldRow>, Error> {
+    let found = rows(
+        sql,
+        "SELECT source, reason, waits_for, since, until, findings FROM held WHERE domain = ? AND key = ?",
+        params![domain.name(), key],
+        |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                parse_symbol::<Reason>(&row.get::<_, String>(1)?),
+                row.get::<_, String>(2)?,
+                row.get::<_, i64>(3)?,
+                row.get::<_, Option<i64>>(4)?,
+                row.get::<_, String>(5)?,
+            ))
+        },
+    )?;
+    let owner = fleet.office_of_domain(domain);
+    found
+        .into_iter()
+        .map(|(source, reason, waits_for, since, until, findings)| {
+            let words = Words { owner: &owner, waits_for: &waits_for, until: instant(until), ..Words::default() };
+            let sentence = why::sentence(reason, &words, now);
+            Ok(HeldRow {
+                source,
+                reason: reason.name(),
+                sentence,
+                waits_for,
+                since: Timestamp::from_micros(since),
+                until: instant(until),
+                findings: json(&findings)?,
+            })
+        })
+        .collect()
+}
+
+fn standpoint(
+    sql: &Connection,
+    fleet: &Fleet,
+    name: &str,
+    served: &Served,
+    golden: &Revision,
+    now: Timestamp,
+) -> Result<Standpoint, Error> {
+    let (domain, key, revision) = (golden.domain, golden.key.as_str(), golden.meta.revision);
+    let entry = ledger(sql, name, domain.name(), key)?.unwrap_or_default();
+    let wanted: Option<(bool, i64)> = row(
+        sql,
+        "SELECT needed, since FROM wanted WHERE destination = ? AND domain = ? AND key = ?",
+        params![name, domain.name(), key],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    let (needed, since) = wanted.map_or((true, None), |(needed, since)| (needed, Some(since)));
+    let status = destination(sql, name)?;
+    let standing = Standing {
+        needed,
+        accepted: entry.accepted.is_some_and(|accepted| accepted >= revision),
+        offered: entry.offered.is_some_and(|offered| offered >= revision),
+        ledger: entry.state,
+        gate: entry.reason,
+        destination: destination_state(status.as_ref()),
+    };
+    let (place, reason) = why::place(&standing);
+    let waiting_since = instant(since).filter(|_| matches!(place, Place::Waiting | Place::Sent | Place::Refused));
+    let letter = letter_of(sql, &entry)?;
+    let ahead = match reason {
+        Some(Reason::Queued) => ahead(sql, name, since)?,
+        _ => 0,
+    };
+    let owner = fleet.domains.get(&domain).map_or("", |owner| owner.system.as_str());
+    let paused = status.as_ref().filter(|_| matches!(reason, Some(Reason::Paused | Reason::Unavailable)));
+    let words = Words {
+        destination: name,
+        owner,
+        waits_for: entry.detail.as_deref().unwrap_or_default(),
+        by: paused.and_then(|status| status.by.as_deref()),
+        text: entry.detail.as_deref(),
+        until: paused.and_then(|status| status.until).or(entry.until),
+        since: paused.map(|status| status.since),
+        code: entry.code.as_deref(),
+        filter: served.scope.as_ref().map_or("", |scope| scope.text()),
+        attempts: entry.attempts,
+        ahead,
+        rate: fleet.destinations.get(name).and_then(|part| part.rate),
+    };
+    let deadline = served.deadline.zip(waiting_since).map(|(deadline, since)| since.plus(deadline));
+    Ok(Standpoint {
+        destination: name.to_owned(),
+        state: place,
+        reason: reason.map(Reason::name),
+        why: reason.map(|reason| why::sentence(reason, &words, now)),
+        turn: reason.and_then(|reason| turn(fleet, name, domain, reason, letter.as_ref(), status.as_ref())),
+        accepted_revision: entry.accepted,
+        accepted_at: entry.accepted_at,
+        took_seconds: entry
+            .accepted_at
+            .filter(|_| entry.accepted == Some(revision))
+            .map(|at| at.since(golden.meta.occurred_at).as_secs_f64()),
+        offered_revision: entry.offered,
+        external_id: entry.external_id,
+        code: entry.code,
+        message: letter.as_ref().map(|letter| letter.message.clone()),
+        letter: entry.letter,
+        attempts: entry.attempts,
+        at: entry.since,
+        waiting_since,
+        deadline,
+        late: deadline.is_some_and(|deadline| deadline < now),
+    })
+}
+
+fn letter_of(sql: &Connection, entry: &LedgerRow) -> Result<Option<model::LetterStatus>, Error> {
+    let Some(id) = &entry.letter else { return Ok(None) };
+    row(sql, "SELECT body FROM letter_status WHERE id = ?", [id], |row| row.get::<_, String>(0))?
+        .map(|body| json(&body))
+        .transpose()
+}
+
+/// How many records this destination lacks for longer than this one.
+fn ahead(sql: &Connection, destination: &str, since: Option<i64>) -> Result<i64, Error> {
+    Ok(row(
+        sql,
+        "SELECT count(*) FROM wanted w LEFT JOIN ledger l USING (destination, domain, key)
+         WHERE w.destination = ? AND w.needed AND w.since < ? AND ifnull(l.accepted < w.revision, 1)
+           AND ifnull(l.state NOT IN ('PARKED', 'BLOCKED', 'WAITING'), 1)",
+        params![destination, since],
+        |row| row.get(0),
+    )?
+    .unwrap_or_default())
+}
+
+/// Who can make it go on.
+fn turn(
+    fleet: &Fleet,
+    destination: &str,
+    domain: Domain,
+    reason: Reason,
+    letter: Option<&model::LetterStatus>,
+    status: Option<&model::DestinationStatus>,
+) -> Option<String> {
+    match reason {
+        Reason::Refused => Some(letter.and_then(|letter| letter.owner.clone()).unwrap_or_else(|| fleet.office_of(destination))),
+        Reason::Unavailable | Reason::Dependency | Reason::Confirmation | Reason::Receipt => Some(fleet.office_of(destination)),
+        Reason::Paused => match status {
+            Some(status) if status.until.is_none() => status.by.clone(),
+            Some(_) | None => Some("nobody, resumes by itself".to_owned()),
+        },
+        Reason::Approval | Reason::Steward | Reason::Record | Reason::Rule | Reason::Source => {
+            Some(fleet.office_of_domain(domain))
+        }
+        Reason::Effective
+        | Reason::Window
+        | Reason::Queued
+        | Reason::Retrying
+        | Reason::Blocked
+        | Reason::Resync
+        | Reason::NotNeeded
+        | Reason::Unknown => None,
+    }
+}
+
+/// From the source to every destination.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn lineage(sql: &Connection, fleet: &Fleet, domain: Domain, key: &str, now: Timestamp) -> Result<Lineage, Error> {
+    let golden = revision(sql, domain, key, i64::MAX)?;
+    let change_id = golden.as_ref().map(|golden| golden.meta.change_id.to_string()).unwrap_or_default();
+    let change = row(
+        sql,
+        "SELECT meta, topic, slot, position FROM change WHERE change_id = ?",
+        [&change_id],
+        |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
+    let change = match change {
+        Some((meta, topic, partition, offset)) => Some(Captured { meta: json(&meta)?, topic, partition, offset }),
+        None => None,
+    };
+    let findings = row(
+        sql,
+        "SELECT findings, at FROM finding WHERE domain = ? AND key = ? AND change_id = ?",
+        params![domain.name(), key, change_id],
+        |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    let (findings, rules_findings_at) = match findings {
+        Some((findings, at)) => (json(&findings)?, Some(Timestamp::from_micros(at))),
+        None => (golden.as_ref().map(|golden| golden.meta.findings.clone()).unwrap_or_default(), None),
+    };
+    let newest = golden.as_ref().map_or(0, |golden| golden.meta.revision);
+    let receipts = rows(
+        sql,
+        "SELECT body FROM receipt WHERE domain = ? AND key = ? AND revision >= ? ORDER BY answered_at",
+        params![domain.name(), key, newest],
+        |row| row.get::<_, String>(0),
+    )?;
+    Ok(Lineage {
+        golden,
+        change,
+        findings,
+        rules_findings_at,
+        receipts: receipts.iter().map(|body| json(body)).collect::<Result<_, _>>()?,
+        status: status(sql, fleet, domain, key, now)?,
+    })
+}
+
+/// The last revision a destination said it applied, as golden had it; none when it is older than the store keeps.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn at_destination(sql: &Connection, name: &str, domain: Domain, key: &str) -> Result<Option<Revision>, Error> {
+    let Some(accepted) = ledger(sql, name, domain.name(), key)?.and_then(|entry| entry.accepted) else { return Ok(None) };
+    Ok(revision(sql, domain, key, accepted)?.filter(|found| found.meta.revision == accepted))
+}
