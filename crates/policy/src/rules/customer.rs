@@ -23,8 +23,11 @@ pub(crate) fn country(customer: &Customer, _: &Context<'_>, found: &mut Vec<Foun
         .iter()
         .enumerate()
         .filter_map(|(index, account)| Some((format!("/bank_accounts/{index}/country"), account.country.as_ref()?)));
-    for (path, country) in addresses.chain(accounts).filter(|(_, country)| !country.is_empty()) {
-        if !codes::country_is_known(country) {
+    let tax_ids = customer.tax_ids.iter().enumerate().map(|(index, id)| (format!("/tax_ids/{index}/country"), &id.country));
+    for (path, country) in addresses.chain(accounts).chain(tax_ids).filter(|(_, country)| !country.is_empty()) {
+        // VAT numbers of Greece and Northern Ireland have prefixes of their own.
+        let is_vat_prefix = path.starts_with("/tax_ids") && matches!(country.as_str(), "EL" | "XI");
+        if !codes::country_is_known(country) && !is_vat_prefix {
             let message = format!("country `{country}` is not in ISO 3166-1 alpha-2, or was withdrawn");
             found.push(Found::new(path, message).observed(country));
         }
