@@ -7,7 +7,7 @@ set -eu
 have() { command -v "$1" >/dev/null 2>&1; }
 
 if ! have cargo; then
-    echo "Rust is missing: install it with rustup (https://rustup.rs); rust-toolchain.toml names the version." >&2
+    echo "Rust is missing: install it with rustup; rust-toolchain.toml names the version." >&2
     exit 1
 fi
 

@@ -9,11 +9,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    apicurio::{Registry, Storage},
-    broker::{Broker, BrokerOptions},
-    java::Java,
+    base::{Addresses, Base},
     progress::Progress,
-    supervise::Supervisor,
 };
 
 /// What `target/dev/dev.json` holds.
@@ -36,7 +33,7 @@ impl Dev {
 pub struct Up {
     pub dev: Dev,
     path: PathBuf,
-    _supervisor: Supervisor,
+    _base: Base,
 }
 
 impl Up {
@@ -45,20 +42,13 @@ impl Up {
     /// # Errors
     /// When one of them does not start.
     pub fn start(target: &Path, progress: Progress) -> Result<Self> {
-        let java = Java::ready(progress)?;
-        let mut supervisor = Supervisor::throwaway(&target.join("dev"))?;
-        let folder = supervisor.folder().to_owned();
-        let step = progress.step("starting Apache Kafka");
-        let broker = Broker::start(&mut supervisor, &java, BrokerOptions { heap: "1g", ..BrokerOptions::in_folder(&folder) })?;
-        drop(step);
-        let step = progress.step("starting the schema registry");
-        let registry = Registry::start(&mut supervisor, &java, Storage::Memory)?;
-        drop(step);
-        let dev = Dev { brokers: broker.address, registry: registry.url, pid: std::process::id() };
+        let base = Base::throwaway(&target.join("dev"), progress, Vec::new())?;
+        let Addresses { brokers, registry } = base.addresses();
+        let dev = Dev { brokers, registry, pid: std::process::id() };
         let path = Dev::path(target);
         let text = serde_json::to_string_pretty(&dev).context("writing the address file")?;
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-        Ok(Self { dev, path, _supervisor: supervisor })
+        Ok(Self { dev, path, _base: base })
     }
 }
 

@@ -222,6 +222,11 @@ impl Fleet {
         Ok(())
     }
 
+    /// The first service that has ended although nobody ended it, with its status.
+    pub fn casualty(&mut self) -> Option<(String, ExitStatus)> {
+        self.supervisor.casualty()
+    }
+
     /// Ends a service in order and returns how it ended. It may be started again.
     ///
     /// # Errors
@@ -303,9 +308,9 @@ impl Fleet {
         Ok(kib * 1024)
     }
 
-    /// Ends all services: those that write first, then those that only follow.
+    /// Ends all services at the same time: none of them needs another one to drain.
     pub fn stop_all(&mut self) {
-        self.supervisor.end_all(DRAIN);
+        self.supervisor.end_together(DRAIN);
     }
 
     fn service(&self, name: &str) -> Result<&Service> {

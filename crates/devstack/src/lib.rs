@@ -6,7 +6,9 @@
 //! production; one broker keeps one copy.
 
 pub mod apicurio;
+pub mod base;
 pub mod broker;
+pub mod demo;
 pub mod dev;
 pub mod fetch;
 pub mod fleet;
@@ -15,15 +17,22 @@ pub mod java;
 pub mod mes;
 pub mod ports;
 pub mod progress;
+pub mod provision;
 pub mod rest;
 mod server;
+pub mod shared;
+pub mod stack;
 pub mod supervise;
+pub mod systems;
 
 pub use apicurio::{Registry, Storage};
+pub use base::{Addresses, Base};
 pub use broker::{Broker, BrokerOptions};
 pub use fleet::{Fleet, FleetOptions};
 pub use java::Java;
 pub use mes::{Mes, MesOptions, Mode};
 pub use progress::Progress;
 pub use rest::{RestMode, RestOptions, RestSource};
+pub use stack::{Stack, StackOptions};
 pub use supervise::Supervisor;
+pub use systems::{Systems, SystemsOptions};

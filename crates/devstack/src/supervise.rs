@@ -317,6 +317,15 @@ impl Supervisor {
         self.save().ok();
     }
 
+    /// Ends everything at the same time.
+    pub fn end_together(&mut self, grace: Duration) {
+        for process in &self.processes {
+            process.identity.signal_group(Signal::SIGCONT);
+            process.identity.signal_group(Signal::SIGTERM);
+        }
+        self.end_all(grace);
+    }
+
     fn save(&mut self) -> Result<()> {
         let mut lines = String::new();
         for process in &mut self.processes {
@@ -331,6 +340,20 @@ impl Supervisor {
     }
 }
 
+impl Supervisor {
+    /// A failed test wants to know what its processes said.
+    fn keep_logs_of_failure(&self) {
+        if let (true, Some(parent), Some(name)) = (std::thread::panicking(), self.folder.parent(), self.folder.file_name()) {
+            let kept = parent.join("failures").join(name);
+            let is_kept =
+                fs::create_dir_all(&kept).and_then(|()| fs::rename(self.folder.join("logs"), kept.join("logs"))).is_ok();
+            if is_kept {
+                crate::progress::say(&format!("the logs of the processes are kept in {}", kept.display()));
+            }
+        }
+    }
+}
+
 impl Drop for Supervisor {
     fn drop(&mut self) {
         if self.throwaway {
@@ -340,6 +363,7 @@ impl Drop for Supervisor {
                 process.wait(GRACE);
             }
             self.processes.clear();
+            self.keep_logs_of_failure();
             fs::remove_dir_all(&self.folder).ok();
         } else {
             self.end_all(GRACE);

@@ -1,0 +1,52 @@
+//! The tour: five steps, each a few commands for another terminal. The text is one file, and a test runs exactly what it says.
+
+use std::path::Path;
+
+const TEXT: &str = include_str!("tour.txt");
+
+/// One step of the tour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub title: String,
+    /// Shell command lines, in order.
+    pub commands: Vec<String>,
+}
+
+/// The tour as it is printed, for a demo that lies in `folder`.
+#[must_use]
+pub fn text(folder: &Path) -> String {
+    TEXT.replace("{folder}", &folder.display().to_string())
+}
+
+/// The steps of a printed tour: a title starts with its number, a command with `$`.
+#[must_use]
+pub fn steps(text: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in text.lines() {
+        let line = line.trim();
+        if let Some(command) = line.strip_prefix("$ ") {
+            if let Some(step) = steps.last_mut() {
+                step.commands.push(command.to_owned());
+            }
+        } else if line.split_once(". ").is_some_and(|(number, _)| number.parse::<u8>().is_ok()) {
+            steps.push(Step { title: line.to_owned(), commands: Vec::new() });
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tour_has_five_steps_with_commands() {
+        let steps = steps(&text(Path::new("target/demo")));
+        assert_eq!(steps.len(), 5);
+        for (step, number) in steps.iter().zip(1..) {
+            assert!(step.title.starts_with(&format!("{number}. ")), "{}", step.title);
+            assert!(!step.commands.is_empty(), "{}", step.title);
+            assert!(step.commands.iter().all(|command| !command.contains('{')), "{:?}", step.commands);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a landscape needs on the broker and the registry before a service starts.
+
+use anyhow::{Context, Result, bail};
+use avro::Topics;
+use landscape::Landscape;
+use model::Domain;
+
+/// Reads and checks a landscape folder.
+///
+/// # Errors
+/// With every problem, when there are any.
+pub fn read_landscape(folder: &std::path::Path) -> Result<Landscape> {
+    let files = service::landscape_files(folder).with_context(|| format!("reading the landscape {}", folder.display()))?;
+    match Landscape::parse(&files) {
+        Ok(landscape) => Ok(landscape),
+        Err(problems) => {
+            let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            bail!("the landscape {} has {} problems:\n{}", folder.display(), problems.len(), lines.join("\n"))
+        }
+    }
+}
+
+/// Creates the topics and registers the schemas; what is there already stays.
+///
+/// # Errors
+/// When the broker or the registry refuses.
+pub async fn provision(landscape: &Landscape, topics: &Topics, brokers: &str, registry_url: &str) -> Result<()> {
+    let domains: Vec<Domain> = landscape.domains.keys().copied().collect();
+    let sources: Vec<&str> = landscape.sources.keys().map(String::as_str).collect();
+    let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
+    // One broker keeps one copy, whatever the landscape wants in production.
+    let specs = avro::topic_specs(topics, landscape.kafka.slots, 1, &domains, &sources, &destinations);
+
+    let client = kafka::Client::new(brokers, "millrace-devstack");
+    let changes = kafka::topics::plan(&client, &specs).await.context("comparing the topics")?;
+    kafka::topics::apply(&client, &changes).await.context("creating the topics")?;
+
+    let registry =
+        registry::Registry::new(registry::Config::new(vec![registry_url.to_owned()])).context("reaching the schema registry")?;
+    for spec in &specs {
+        let subject = avro::subject(&spec.name);
+        registry
+            .set_compatibility(&subject, spec.compatibility.name())
+            .await
+            .with_context(|| format!("setting the compatibility of {subject}"))?;
+        registry.register(&subject, spec.schema.text()).await.with_context(|| format!("registering {subject}"))?;
+    }
+    Ok(())
+}
