@@ -13,6 +13,7 @@ pub mod chain;
 pub mod gate;
 mod idempotency;
 pub mod rate;
+pub mod slot;
 pub mod tracker;
 pub mod traffic;
 
@@ -23,5 +24,6 @@ pub use chain::Chain;
 pub use gate::{Closed, Gate, first_closed};
 pub use idempotency::idempotency_key;
 pub use rate::RateLimit;
+pub use slot::{Action, Call, Counted, Job, Letter, Offer, Operation, Place, Setup, SlotState, Ticket};
 pub use tracker::{CommitTracker, NextOffset};
 pub use traffic::{Grant, Permit, Traffic, Turn};

@@ -1,0 +1,415 @@
+//! The state machine of one slot of one destination: lanes per key, latest wins, fence, gates, parking, commands, and the order of
+//! the durable steps (delivery.md 5 and 6). Events in, [`Action`]s out; no I/O, no clock.
+//!
+//! Invariant: one call per key at a time, in revision order. A revision below the accepted one is never called; an equal one only
+//! for a command that asks for it, or where another change took the same number.
+//! Invariant: a ticket is handed back after effect → ledger → receipt, or letter → ledger → receipt, were acknowledged in that
+//! order; a revision that a newer one replaced is handed back at once, because the newer one lies behind it in the partition.
+//! Invariant: a key that is parked, waiting or blocked has no call but for a newer revision, an open gate or a command.
+
+mod commands;
+mod known;
+mod lane;
+mod offer;
+mod restore;
+mod steps;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use model::{Cause, LedgerState, Timestamp, Topical, ledger::Paused};
+
+pub use self::offer::{Action, Call, Counted, Job, Letter, Offer, Operation, Place, Setup, Ticket};
+use self::{
+    known::Known,
+    lane::{Chained, Lane, Queued, Step},
+};
+use crate::{Answer, AnswerClass, Chain, Problem, delay};
+
+/// State of one slot while this process owns it. It is dropped whole when the slot goes.
+#[derive(Debug)]
+pub struct SlotState<P> {
+    setup: Setup,
+    known: HashMap<Topical, Known>,
+    lanes: HashMap<Topical, Lane<P>>,
+    /// Keys whose next call may start, oldest first.
+    ready: VecDeque<Topical>,
+    /// Back-off, acceptance overdue, blocks and pauses that end: when to look at which key (none: the slot).
+    timers: BTreeSet<(Timestamp, Option<Topical>)>,
+    jobs: BTreeMap<Job, Chained<P>>,
+    next_job: u64,
+    chain: Chain,
+    /// The receipt at the head of the chain, until a newer one is sealed: its key's entry must not lose it.
+    head: Option<model::Receipt>,
+    /// The highest receipt known to lie on its topic.
+    receipt_acknowledged: Chain,
+    /// Receipts found in the ledger that may not have reached their topic.
+    unsent: BTreeMap<i64, (Topical, model::Receipt)>,
+    owner: String,
+    /// Offset of this ownership's first lease record.
+    epoch: i64,
+    /// Epoch of the newest lease passed while restoring.
+    restored_epoch: i64,
+    was_clean: Option<bool>,
+    paused: Option<Paused>,
+    caught_up_at: Option<Timestamp>,
+    is_draining: bool,
+    actions: VecDeque<Action<P>>,
+    #[cfg(test)]
+    bug: Option<tests::Bug>,
+}
+
+impl<P: Clone> SlotState<P> {
+    /// Takes up a golden revision.
+    pub fn offer(&mut self, key: Topical, offer: Offer<P>, ticket: Ticket, now: Timestamp) {
+        let known = self.known.get(&key);
+        let lane = self.lanes.get(&key);
+        let in_hand = lane.map_or(0, Lane::newest_revision);
+        let is_conflict = known.is_some_and(|known| {
+            known.accepted.as_ref().is_some_and(|accepted| {
+                accepted.revision == offer.revision
+                    && accepted.change_id != offer.change_id
+                    && known.offered.as_ref().is_none_or(|offered| offered.golden_offset < offer.golden_offset)
+            })
+        });
+        if is_conflict {
+            self.count(&key, Counted::Conflict);
+        } else if self.is_fenced(offer.revision, known.map_or(0, Known::seen_revision).max(in_hand)) {
+            self.count(&key, Counted::Stale);
+            return self.done([ticket]);
+        }
+        self.enqueue(key, Queued::new(offer, vec![ticket], Cause::Normal, now), now);
+    }
+
+    /// Golden forgot the key: its delete was accepted everywhere, or 90 days passed. `offer` removes the key; its revision and
+    /// change are those that were accepted last.
+    pub fn tombstone(&mut self, key: Topical, offer: Offer<P>, ticket: Ticket, now: Timestamp) {
+        let lane = self.lanes.entry(key.clone()).or_insert_with(Lane::new);
+        if let Some((_, before)) = lane.tombstone.replace((offer, ticket)) {
+            self.done([before]);
+        }
+        self.settle(&key, now);
+    }
+
+    /// A record that cannot even be read: a letter, no key is stopped.
+    pub fn reject(
+        &mut self,
+        key: Option<Topical>,
+        domain: model::Domain,
+        payload: P,
+        problem: Problem,
+        ticket: Ticket,
+        now: Timestamp,
+    ) {
+        let letter = Letter {
+            id: (self.setup.letter_id)(&self.setup.destination, domain, self.setup.slot.0, ticket.offset),
+            key,
+            revision: None,
+            change_id: None,
+            problem,
+            attempts: 1,
+            first_failed_at: now,
+            last_failed_at: now,
+            replaces: None,
+            payload,
+        };
+        self.actions.push_back(Action::Count(domain, Counted::DeadLettered));
+        self.start(None, [Step::Letter(Box::new(letter)), Step::Done(vec![ticket])], now);
+    }
+
+    /// The next call, if any may start. The caller has a permit, or hands it back with [`SlotState::put_back`].
+    pub fn take(&mut self, now: Timestamp) -> Option<Call<P>> {
+        if self.is_draining || self.is_paused() {
+            return None;
+        }
+        while let Some(key) = self.ready.pop_front() {
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            lane.is_ready = false;
+            if lane.is_busy() || lane.next.as_ref().is_none_or(|next| next.due.is_some_and(|due| due > now)) {
+                continue;
+            }
+            if self.must_announce(&key) {
+                self.announce(key, now);
+                continue;
+            }
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            let Some(queued) = lane.next.take() else { continue };
+            let known = self.known.get(&key);
+            let call = Call {
+                key: key.clone(),
+                offer: queued.offer.clone(),
+                attempt: i32::try_from(queued.attempts).unwrap_or(i32::MAX).saturating_add(1),
+                cause: queued.cause,
+                command: queued.command.clone(),
+                is_absent: queued.is_absent,
+                queued_at: queued.queued_at,
+                accepted_hash: known
+                    .filter(|known| queued.command.is_none() && known.is_there() && queued.offer.operation == Operation::Upsert)
+                    .and_then(|known| known.accepted.as_ref().map(|accepted| accepted.payload_hash.to_string())),
+            };
+            #[cfg(test)]
+            self.before_call(&queued);
+            let lane = self.lanes.get_mut(&key).expect("it was there above");
+            lane.calling = Some((queued, now));
+            return Some(call);
+        }
+        None
+    }
+
+    /// True when [`SlotState::take`] may have something.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty() && !self.is_draining && !self.is_paused()
+    }
+
+    /// A call that was taken did not start; it stays the first in line.
+    pub fn put_back(&mut self, key: &Topical, now: Timestamp) {
+        let Some((mut queued, _)) = self.lanes.get_mut(key).and_then(|lane| lane.calling.take()) else { return };
+        queued.goes_first = true;
+        self.again(key, queued, now);
+    }
+
+    /// Accepted without a call: [`Call::is_unchanged`].
+    pub fn unchanged(&mut self, key: &Topical, payload_hash: &str, now: Timestamp) {
+        let Some((queued, _)) = self.lanes.get_mut(key).and_then(|lane| lane.calling.take()) else { return };
+        self.count(key, Counted::Unchanged);
+        let answer = Answer::bare(AnswerClass::Accepted);
+        self.accepted(key.clone(), queued, payload_hash, &answer, model::ReceiptOutcome::Unchanged, now, now);
+    }
+
+    /// The destination answered, or a mapping said no before it was asked. `counts` is false while the destination was down.
+    /// `random` is uniform in `[0, 1)`.
+    pub fn answered(&mut self, key: &Topical, payload_hash: &str, answer: Answer, counts: bool, random: f64, now: Timestamp) {
+        let Some((mut queued, offered_at)) = self.lanes.get_mut(key).and_then(|lane| lane.calling.take()) else { return };
+        match answer.class {
+            AnswerClass::Accepted => {
+                self.count(key, Counted::Accepted);
+                self.accepted(key.clone(), queued, payload_hash, &answer, model::ReceiptOutcome::Accepted, offered_at, now);
+            }
+            AnswerClass::HasNewer => self.has_newer(key.clone(), queued, &answer, offered_at, now),
+            AnswerClass::Delivered => self.delivered(key.clone(), queued, now),
+            AnswerClass::Destination | AnswerClass::Throttled => {
+                queued.goes_first = true;
+                self.again(key, queued, now);
+            }
+            AnswerClass::Permanent => {
+                queued.attempts += 1;
+                self.park(key.clone(), queued, answer, offered_at, now);
+            }
+            AnswerClass::Retryable => {
+                if counts {
+                    queued.attempts += 1;
+                    queued.first_failed_at.get_or_insert(now);
+                    let wait = delay(queued.attempts, random, answer.retry_after);
+                    queued.waited += wait;
+                    let is_newer_queued = self.lanes.get(key).is_some_and(|lane| lane.next.is_some());
+                    if self.setup.budget.is_spent(queued.attempts, queued.waited) && !is_newer_queued {
+                        return self.park(key.clone(), queued, exhausted(answer), offered_at, now);
+                    }
+                    queued.due = Some(now.plus(wait));
+                } else {
+                    queued.due = None;
+                }
+                self.again(key, queued, now);
+            }
+        }
+    }
+
+    /// Looks at everything whose time has come.
+    pub fn tick(&mut self, now: Timestamp) {
+        while let Some((due, _)) = self.timers.first() {
+            if *due > now {
+                break;
+            }
+            let (_, key) = self.timers.pop_first().expect("it has a first");
+            match key {
+                None => self.pause_ends(now),
+                Some(key) => self.time_came(key, now),
+            }
+        }
+    }
+
+    /// When [`SlotState::tick`] has something to do.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    /// What is to be done now, in this order.
+    pub fn actions(&mut self) -> impl Iterator<Item = Action<P>> + '_ {
+        self.actions.drain(..)
+    }
+
+    /// The slot goes: no new call starts, what is on its way ends.
+    pub fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// True when no call and no durable step is on its way.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.jobs.is_empty() && self.actions.is_empty() && self.lanes.values().all(|lane| !lane.is_busy())
+    }
+
+    /// The operator's pause of this slot.
+    #[must_use]
+    pub fn paused(&self) -> Option<&Paused> {
+        self.paused.as_ref()
+    }
+
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Keys stopped by a permanent error, for the gauge.
+    pub fn parked(&self) -> impl Iterator<Item = &Topical> {
+        self.known.iter().filter(|(_, known)| known.state() == LedgerState::Parked).map(|(key, _)| key)
+    }
+
+    /// Keys with work, and keys known.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.lanes.len(), self.known.len())
+    }
+
+    /// Everything received so far was taken up: an offline time counts from here.
+    pub fn caught_up(&mut self, now: Timestamp) {
+        self.caught_up_at = Some(now);
+    }
+
+    /// Puts a revision into its lane; a newer one replaces an older one that has not started.
+    fn enqueue(&mut self, key: Topical, mut queued: Queued<P>, now: Timestamp) {
+        let lane = self.lanes.entry(key.clone()).or_insert_with(Lane::new);
+        let is_upsert_out = |before: &Queued<P>| before.offer.operation == Operation::Upsert || before.takes_back;
+        queued.takes_back = queued.offer.operation == Operation::Remove
+            && (lane.next.as_ref().is_some_and(is_upsert_out)
+                || lane.calling.as_ref().is_some_and(|(calling, _)| is_upsert_out(calling)));
+        let tombstone = lane.tombstone.take();
+        queued.has_replaced = lane.next.is_some();
+        let before = lane.next.replace(queued);
+        if let Some(before) = before {
+            self.replaced(&key, before);
+        }
+        self.done(tombstone.map(|(_, ticket)| ticket));
+        self.settle(&key, now);
+    }
+
+    /// Decides what happens next with a key whose lane is free.
+    fn settle(&mut self, key: &Topical, now: Timestamp) {
+        loop {
+            let Some(lane) = self.lanes.get_mut(key) else { return };
+            if lane.is_busy() {
+                return;
+            }
+            let Some((command, ticket)) = lane.commands.pop_front() else { break };
+            self.obey(key.clone(), command, ticket, now);
+        }
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        let Some(next) = lane.next.as_ref() else { return self.settle_idle(key, now) };
+        let known = self.known.get(key);
+        if next.offer.closed.is_some() || known.is_some_and(|known| known.state() == LedgerState::Blocked) {
+            let queued = lane.next.take().expect("it was there above");
+            return self.hold(key.clone(), queued, now);
+        }
+        let is_needed = next.offer.operation == Operation::Upsert || next.takes_back || known.is_some_and(Known::may_be_there);
+        if !is_needed {
+            let queued = lane.next.take().expect("it was there above");
+            return self.not_needed(key.clone(), queued, now);
+        }
+        if let Some(due) = next.due.filter(|due| *due > now) {
+            self.timers.insert((due, Some(key.clone())));
+        } else if !lane.is_ready {
+            lane.is_ready = true;
+            if next.goes_first {
+                self.ready.push_front(key.clone());
+            } else {
+                self.ready.push_back(key.clone());
+            }
+        }
+    }
+
+    /// A free lane without a revision to offer.
+    fn settle_idle(&mut self, key: &Topical, now: Timestamp) {
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        if std::mem::take(&mut lane.wakes) {
+            return self.wake(key);
+        }
+        if lane.fetching.is_none()
+            && let Some((offer, ticket)) = lane.tombstone.take()
+        {
+            return self.forget(key.clone(), offer, ticket, now);
+        }
+        if lane.is_empty() {
+            self.lanes.remove(key);
+        }
+    }
+
+    /// A call without effect: the record goes back, unless a newer one came meanwhile.
+    fn again(&mut self, key: &Topical, queued: Queued<P>, now: Timestamp) {
+        let lane = self.lanes.entry(key.clone()).or_insert_with(Lane::new);
+        if let Some(next) = &mut lane.next {
+            next.has_replaced = true;
+            self.replaced(key, queued);
+        } else {
+            lane.next = Some(queued);
+        }
+        self.settle(key, now);
+    }
+
+    fn replaced(&mut self, key: &Topical, queued: Queued<P>) {
+        self.count(key, Counted::Superseded);
+        self.done(queued.tickets);
+    }
+
+    fn time_came(&mut self, key: Topical, now: Timestamp) {
+        if self.lanes.get(&key).is_some_and(|lane| lane.next.is_some()) {
+            return self.settle(&key, now);
+        }
+        let Some(standing) = self.known.get(&key).and_then(|known| known.standing.as_deref()) else { return };
+        if standing.until.is_none_or(|until| until > now) {
+            return;
+        }
+        match standing.state {
+            LedgerState::Blocked => self.unblock(key, None, now),
+            LedgerState::Delivered | LedgerState::Waiting => self.wake(&key),
+            LedgerState::Clear | LedgerState::Parked | LedgerState::Deleted | LedgerState::Unknown => {}
+        }
+    }
+
+    fn is_fenced(&self, revision: i64, seen: i64) -> bool {
+        #[cfg(test)]
+        if self.bug == Some(tests::Bug::NoFence) {
+            return false;
+        }
+        revision <= seen
+    }
+
+    #[cfg(test)]
+    fn before_call(&mut self, queued: &Queued<P>) {
+        if self.bug == Some(tests::Bug::CommitBeforeEffect) {
+            self.done(queued.tickets.clone());
+        }
+    }
+
+    fn count(&mut self, key: &Topical, counted: Counted) {
+        self.actions.push_back(Action::Count(key.domain, counted));
+    }
+
+    fn done(&mut self, tickets: impl IntoIterator<Item = Ticket>) {
+        self.actions.extend(tickets.into_iter().map(Action::Done));
+    }
+}
+
+/// The attempts are spent: the last answer says why.
+fn exhausted(mut answer: Answer) -> Answer {
+    let (code, message) = match answer.problem.take() {
+        Some(problem) => (problem.code, problem.message),
+        None => ("EXHAUSTED".to_owned(), answer.text.clone().unwrap_or_default()),
+    };
+    let message = format!("given up after repeated attempts while others were served: {message}");
+    answer.problem = Some(Problem { class: model::LetterClass::Exhausted, code, field: None, observed: None, message });
+    answer
+}
+
+#[cfg(test)]
+mod tests;

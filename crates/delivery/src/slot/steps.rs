@@ -1,0 +1,353 @@
+//! Durable steps: what has to be acknowledged, in which order, before a record counts as finished (delivery.md 6.1).
+
+use model::{Cause, Lease, LedgerState, LetterId, Reason, Receipt, ReceiptOutcome, Timestamp, Topical, ledger::Offered};
+
+use super::{
+    Action, Counted, Job, Letter, Operation, SlotState, Ticket,
+    known::{AcceptedHere, Known, Standing},
+    lane::{Chained, Lane, Queued, Step},
+};
+use crate::{Answer, Chain, Problem};
+
+impl<P: Clone> SlotState<P> {
+    /// The write of this job was acknowledged by Kafka; its next step follows.
+    pub fn acknowledged(&mut self, job: Job, now: Timestamp) {
+        self.run(job, now);
+    }
+
+    /// Starts a chain of steps; the key's lane is busy until the last one was acknowledged.
+    pub(super) fn start(&mut self, key: Option<Topical>, steps: impl IntoIterator<Item = Step<P>>, now: Timestamp) {
+        self.next_job += 1;
+        let job = Job(self.next_job);
+        if let Some(key) = &key {
+            self.lanes.entry(key.clone()).or_insert_with(Lane::new).job = Some(job);
+        }
+        self.jobs.insert(job, Chained { key, steps: steps.into_iter().collect(), sealed: None });
+        self.run(job, now);
+    }
+
+    fn run(&mut self, job: Job, now: Timestamp) {
+        loop {
+            let Some(Chained { key, steps, sealed }) = self.jobs.get_mut(&job) else { return };
+            let Some(step) = steps.pop_front() else {
+                let Chained { key, .. } = self.jobs.remove(&job).expect("it was there above");
+                if let Some(key) = key {
+                    if let Some(lane) = self.lanes.get_mut(&key) {
+                        lane.job = None;
+                    }
+                    self.settle(&key, now);
+                }
+                return;
+            };
+            let action = match step {
+                Step::Letter(letter) => Action::WriteLetter(job, letter),
+                Step::Ledger(known, receipt) => {
+                    let key = key.clone().expect("a ledger step belongs to a key");
+                    let mut entry = known.entry(self.epoch);
+                    if let Some(receipt) = receipt {
+                        let receipt = self.chain.seal(*receipt);
+                        *sealed = Some(Box::new(receipt.clone()));
+                        self.head = Some(receipt);
+                    }
+                    // Invariant: the entry that holds the head of the chain never loses it to a later write of the same key.
+                    entry.receipt = self.head.clone().filter(|head| head.domain == key.domain && head.key == key.key);
+                    self.known.insert(key.clone(), *known);
+                    Action::WriteLedger(job, key, Box::new(entry))
+                }
+                Step::Erase => {
+                    let key = key.clone().expect("an erased entry belongs to a key");
+                    self.known.remove(&key);
+                    Action::EraseLedger(job, key)
+                }
+                Step::Receipt => Action::WriteReceipt(job, sealed.clone().expect("sealed by the ledger step before")),
+                Step::Repeat(receipt) => Action::WriteReceipt(job, receipt),
+                Step::Lease => Action::WriteLease(job, Box::new(self.lease(false))),
+                Step::Done(tickets) => {
+                    self.done(tickets);
+                    continue;
+                }
+            };
+            self.actions.push_back(action);
+            return;
+        }
+    }
+
+    /// A receipt lies on its topic. Told beside [`SlotState::acknowledged`], so that the lease can say up to where.
+    pub fn receipt_written(&mut self, receipt: &Receipt) {
+        if receipt.seq > self.receipt_acknowledged.seq() {
+            self.receipt_acknowledged = Chain::at(receipt.seq, receipt.hash.clone());
+        }
+    }
+
+    /// The lease as it stands now.
+    #[must_use]
+    pub fn lease(&self, clean: bool) -> Lease {
+        Lease {
+            owner: self.owner.clone(),
+            epoch: (self.epoch >= 0).then_some(self.epoch),
+            clean,
+            receipt_seq: self.receipt_acknowledged.seq(),
+            receipt_hash: self.receipt_acknowledged.hash().to_owned(),
+            caught_up_at: self.caught_up_at,
+            paused: self.paused.clone(),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "called twice, with everything that a receipt says")]
+    pub(super) fn accepted(
+        &mut self,
+        key: Topical,
+        queued: Queued<P>,
+        payload_hash: &str,
+        answer: &Answer,
+        outcome: ReceiptOutcome,
+        offered_at: Timestamp,
+        now: Timestamp,
+    ) {
+        let before = self.known.get(&key).cloned().unwrap_or_default();
+        let external_id = answer.external_id.as_deref().map(Into::into);
+        let is_removed = queued.offer.operation == Operation::Remove;
+        let known = Known {
+            offered: Some(offered(&queued)),
+            accepted: Some(AcceptedHere {
+                revision: queued.offer.revision,
+                change_id: queued.offer.change_id,
+                payload_hash: if is_removed { "".into() } else { payload_hash.into() },
+                at: now,
+                external_id: external_id.or_else(|| before.accepted.as_ref().and_then(|accepted| accepted.external_id.clone())),
+            }),
+            is_deleted: is_removed,
+            standing: None,
+            was_resent: queued.command.is_some(),
+        };
+        let mut receipt = self.receipt(&key, &queued, answer, outcome, offered_at, now);
+        receipt.letter = before.letter().map(str::to_owned);
+        let mut steps = vec![Step::Ledger(Box::new(known), Some(Box::new(receipt))), Step::Receipt];
+        if queued.is_absent {
+            // Nothing in golden will ever come for this key again: its entry goes, after the lease took over the chain's head.
+            steps.extend([Step::Lease, Step::Erase]);
+        }
+        steps.push(Step::Done(queued.tickets));
+        self.start(Some(key), steps, now);
+    }
+
+    pub(super) fn has_newer(&mut self, key: Topical, queued: Queued<P>, answer: &Answer, offered_at: Timestamp, now: Timestamp) {
+        self.count(&key, Counted::Superseded);
+        let before = self.known.get(&key).cloned().unwrap_or_default();
+        let mut receipt = self.receipt(&key, &queued, answer, ReceiptOutcome::Superseded, offered_at, now);
+        receipt.letter = before.letter().map(str::to_owned);
+        if let Some(revision) = answer.revision_there {
+            receipt.note = Some(format!("the destination holds revision {revision}"));
+        }
+        let known = Known { offered: Some(offered(&queued)), standing: None, ..before };
+        let steps = [Step::Ledger(Box::new(known), Some(Box::new(receipt))), Step::Receipt, Step::Done(queued.tickets)];
+        self.start(Some(key), steps, now);
+    }
+
+    pub(super) fn delivered(&mut self, key: Topical, queued: Queued<P>, now: Timestamp) {
+        let before = self.known.get(&key).cloned().unwrap_or_default();
+        let until = now.plus(self.setup.acceptance);
+        let standing = Standing { until: Some(until), ..standing(LedgerState::Delivered, Reason::Receipt, now, &before) };
+        let known = Known { offered: Some(offered(&queued)), standing: Some(Box::new(standing)), ..before };
+        self.timers.insert((until, Some(key.clone())));
+        self.start(Some(key), [Step::Ledger(Box::new(known), None), Step::Done(queued.tickets)], now);
+    }
+
+    pub(super) fn park(&mut self, key: Topical, queued: Queued<P>, answer: Answer, offered_at: Timestamp, now: Timestamp) {
+        self.count(&key, Counted::DeadLettered);
+        let before = self.known.get(&key).cloned().unwrap_or_default();
+        let problem = answer.problem.clone().unwrap_or_else(|| Problem {
+            class: model::LetterClass::Refused,
+            code: "REFUSED".to_owned(),
+            field: None,
+            observed: None,
+            message: answer.text.clone().unwrap_or_else(|| "the destination refused the record without a reason".to_owned()),
+        });
+        let offer = &queued.offer;
+        let id = (self.setup.letter_id)(&self.setup.destination, key.domain, self.setup.slot.0, offer.golden_offset);
+        let letter = Letter {
+            id: id.clone(),
+            key: Some(key.clone()),
+            revision: Some(offer.revision),
+            change_id: Some(offer.change_id),
+            problem: problem.clone(),
+            attempts: i32::try_from(queued.attempts).unwrap_or(i32::MAX),
+            first_failed_at: queued.first_failed_at.unwrap_or(now),
+            last_failed_at: now,
+            replaces: before.letter().filter(|letter| *letter != id.0).map(|letter| LetterId(letter.to_owned())),
+            payload: offer.payload.clone(),
+        };
+        let standing = Standing {
+            detail: Some(problem.message.clone()),
+            class: Some(problem.class),
+            code: Some(problem.code),
+            attempts: letter.attempts,
+            letter: Some(id.0.clone()),
+            ..standing(LedgerState::Parked, Reason::Refused, now, &before)
+        };
+        let mut receipt = self.receipt(&key, &queued, &answer, ReceiptOutcome::Refused, offered_at, now);
+        receipt.letter = Some(id.0);
+        receipt.text = receipt.text.or(Some(problem.message));
+        let known = Known { offered: Some(offered(&queued)), standing: Some(Box::new(standing)), ..before };
+        let letter = Step::Letter(Box::new(letter));
+        let ledger = Step::Ledger(Box::new(known), Some(Box::new(receipt)));
+        #[cfg(test)]
+        if self.bug == Some(super::tests::Bug::LetterAfterCommit) {
+            return self.start(Some(key), [ledger, Step::Receipt, Step::Done(queued.tickets), letter], now);
+        }
+        self.start(Some(key), [letter, ledger, Step::Receipt, Step::Done(queued.tickets)], now);
+    }
+
+    /// A gate is shut or the key is blocked: it waits in the ledger, not in memory.
+    pub(super) fn hold(&mut self, key: Topical, queued: Queued<P>, now: Timestamp) {
+        self.count(&key, Counted::Held);
+        let before = self.known.get(&key).cloned().unwrap_or_default();
+        let mut known = Known { offered: Some(offered(&queued)), ..before.clone() };
+        if before.state() != LedgerState::Blocked
+            && let Some(closed) = queued.offer.closed
+        {
+            let mut standing = standing(LedgerState::Waiting, closed.reason, now, &before);
+            if let Some(same) = before.standing.as_deref().filter(|same| same.reason == standing.reason) {
+                standing.since = same.since;
+            }
+            known.standing = Some(Box::new(Standing { detail: Some(closed.detail), until: closed.until, ..standing }));
+            if let Some(until) = closed.until {
+                self.timers.insert((until, Some(key.clone())));
+            }
+        }
+        if known == before {
+            self.done(queued.tickets);
+            return self.settle(&key, now);
+        }
+        self.start(Some(key), [Step::Ledger(Box::new(known), None), Step::Done(queued.tickets)], now);
+    }
+
+    /// True where a lower revision of the key could be called after a crash although this one had its effect before: it lies in
+    /// front of this one in the log and may not be committed, or it waits in the ledger, or a command that is read again asks for it.
+    pub(super) fn must_announce(&self, key: &Topical) -> bool {
+        let Some(next) = self.lanes.get(key).and_then(|lane| lane.next.as_ref()) else { return false };
+        let known = self.known.get(key);
+        let could_wake = known.is_some_and(|known| {
+            let is_behind = known.offered.as_ref().is_some_and(|offered| offered.revision < next.offer.revision);
+            is_behind && (known.standing.is_some() || known.was_resent)
+        });
+        next.has_replaced || could_wake
+    }
+
+    /// Says in the ledger which revision is about to be called.
+    pub(super) fn announce(&mut self, key: Topical, now: Timestamp) {
+        let Some(next) = self.lanes.get_mut(&key).and_then(|lane| lane.next.as_mut()) else { return };
+        next.has_replaced = false;
+        next.goes_first = true;
+        let offered = Some(offered(next));
+        let before = self.known.get(&key).cloned().unwrap_or_default();
+        let standing = standing(LedgerState::Waiting, Reason::Queued, now, &before);
+        let known = Known { offered, standing: Some(Box::new(standing)), was_resent: false, ..before };
+        self.start(Some(key), [Step::Ledger(Box::new(known), None)], now);
+    }
+
+    /// A removal of something that is not at the destination.
+    pub(super) fn not_needed(&mut self, key: Topical, queued: Queued<P>, now: Timestamp) {
+        self.count(&key, Counted::Skipped);
+        let before = match self.known.get(&key) {
+            Some(known) if known.standing.is_some() => known.clone(),
+            _ => {
+                self.done(queued.tickets);
+                return self.settle(&key, now);
+            }
+        };
+        let receipt = before.letter().map(|letter| {
+            let answer = Answer { note: Some("no longer needed here".to_owned()), ..Answer::bare(crate::AnswerClass::HasNewer) };
+            let mut receipt = self.receipt(&key, &queued, &answer, ReceiptOutcome::Superseded, now, now);
+            receipt.letter = Some(letter.to_owned());
+            Box::new(receipt)
+        });
+        let has_receipt = receipt.is_some();
+        let known = Known { offered: Some(offered(&queued)), standing: None, ..before };
+        let mut steps = vec![Step::Ledger(Box::new(known), receipt)];
+        if has_receipt {
+            steps.push(Step::Receipt);
+        }
+        steps.push(Step::Done(queued.tickets));
+        self.start(Some(key), steps, now);
+    }
+
+    /// Golden's tombstone passed and nothing of the key is on its way.
+    pub(super) fn forget(&mut self, key: Topical, mut offer: super::Offer<P>, ticket: Ticket, now: Timestamp) {
+        let Some(known) = self.known.get(&key) else {
+            self.count(&key, Counted::Skipped);
+            self.done([ticket]);
+            return self.settle(&key, now);
+        };
+        if let Some(accepted) = known.accepted.as_ref().filter(|_| !known.is_deleted) {
+            // 90 days passed before the delete was accepted: it is sent from what the ledger knows.
+            offer.revision = accepted.revision;
+            offer.change_id = accepted.change_id;
+            let mut queued = Queued::new(offer, vec![ticket], Cause::Snapshot, now);
+            queued.is_absent = true;
+            return self.enqueue(key, queued, now);
+        }
+        let is_head = self.head.as_ref().is_some_and(|head| head.domain == key.domain && head.key == key.key);
+        let mut steps = Vec::new();
+        if is_head {
+            steps.push(Step::Lease);
+        }
+        steps.extend([Step::Erase, Step::Done(vec![ticket])]);
+        self.start(Some(key), steps, now);
+    }
+
+    fn receipt(
+        &self,
+        key: &Topical,
+        queued: &Queued<P>,
+        answer: &Answer,
+        outcome: ReceiptOutcome,
+        offered_at: Timestamp,
+        now: Timestamp,
+    ) -> Receipt {
+        let attempts = i32::try_from(queued.attempts).unwrap_or(i32::MAX);
+        Receipt {
+            destination: self.setup.destination.clone(),
+            domain: key.domain,
+            key: key.key.clone(),
+            change_id: queued.offer.change_id,
+            revision: queued.offer.revision,
+            outcome,
+            note: answer.note.clone(),
+            attempt: if outcome == ReceiptOutcome::Refused { attempts.max(1) } else { attempts.saturating_add(1) },
+            connector: self.setup.connector.clone(),
+            reference: answer.reference.clone(),
+            external_id: answer.external_id.clone(),
+            code: answer.code.clone(),
+            text: answer.text.clone(),
+            occurred_at: queued.offer.occurred_at,
+            offered_at,
+            answered_at: now,
+            cause: queued.cause,
+            letter: None,
+            seq: 0,
+            previous_hash: String::new(),
+            hash: String::new(),
+        }
+    }
+}
+
+fn offered<P>(queued: &Queued<P>) -> Offered {
+    let offer = &queued.offer;
+    Offered { revision: offer.revision, change_id: offer.change_id, golden_offset: offer.golden_offset }
+}
+
+/// A new standing that keeps the dead letter of the one before: acceptance has to close it, whatever came in between.
+pub(super) fn standing(state: LedgerState, reason: Reason, now: Timestamp, before: &Known) -> Standing {
+    Standing {
+        state,
+        reason,
+        detail: None,
+        since: now,
+        until: None,
+        class: None,
+        code: None,
+        attempts: 0,
+        letter: before.letter().map(str::to_owned),
+    }
+}

@@ -1,0 +1,62 @@
+//! A slot against a plain world: a log, a destination that counts, topics that lose what was not acknowledged, crashes. Every run
+//! comes from a seed that is printed when it fails; `SEEDS=n cargo test -p millrace-delivery` runs more of them.
+
+mod cases;
+mod checker;
+mod world;
+
+use checker::run;
+
+/// A mistake built in on purpose, in this crate's tests only: the checker must see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bug {
+    NoFence,
+    CommitBeforeEffect,
+    LetterAfterCommit,
+}
+
+fn seeds() -> u64 {
+    std::env::var("SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000)
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_turned_back_under_crashes_and_faults() {
+    for seed in 0..seeds() {
+        if let Err(broken) = run(seed, None) {
+            panic!("seed {seed}: {broken}");
+        }
+    }
+}
+
+/// How many of the seeds show the mistake.
+fn caught(bug: Bug) -> (usize, String) {
+    let broken: Vec<String> = (0..600).filter_map(|seed| run(seed, Some(bug)).err()).collect();
+    (broken.len(), broken.first().cloned().unwrap_or_default())
+}
+
+#[test]
+fn a_sink_without_fence_is_caught() {
+    let (count, first) = caught(Bug::NoFence);
+    assert!(count > 10, "only {count} of 600 runs show it");
+    assert!(first.contains("regression") || first.contains("second effect"), "{first}");
+}
+
+#[test]
+fn an_offset_committed_before_the_effect_is_caught() {
+    let (count, first) = caught(Bug::CommitBeforeEffect);
+    assert!(count > 10, "only {count} of 600 runs show it");
+    assert!(first.contains("lost"), "{first}");
+}
+
+#[test]
+fn a_dead_letter_after_the_commit_is_caught() {
+    let (count, first) = caught(Bug::LetterAfterCommit);
+    assert!(count > 10, "only {count} of 600 runs show it");
+    assert!(first.contains("without a letter"), "{first}");
+}
+#[test]
+fn one_seed() {
+    if let Some(seed) = std::env::var("SEED").ok().and_then(|text| text.parse().ok()) {
+        run(seed, None).unwrap();
+    }
+}
