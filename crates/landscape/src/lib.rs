@@ -9,9 +9,23 @@
 
 mod cases;
 mod check;
+mod compare;
+mod destinations;
+mod domains;
+mod input;
 mod landscape;
+mod mappings;
+mod node;
 mod problem;
+mod reader;
+mod shape;
+mod sources;
+mod stream;
+mod synthetic;
 mod systems;
+mod template;
+mod text;
+mod writes;
 
 pub use cases::{Case, CaseInput, CaseResult, Difference, test};
 pub use check::{Report, check};

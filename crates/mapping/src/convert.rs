@@ -5,8 +5,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::Error;
 
-/// Reads the output of a mapping as a record of `domain`.
-pub(crate) fn data(domain: Domain, text: &str) -> Result<Data, Error> {
+/// Reads JSON, such as the output of a mapping, as a record of `domain`.
+///
+/// # Errors
+/// When it is not JSON, has a field that the model lacks, or a value that its type cannot hold exactly.
+pub fn data(domain: Domain, text: &str) -> Result<Data, Error> {
     match domain {
         Domain::Customer => {
             let record: model::Customer = read(text)?;

@@ -19,6 +19,7 @@ mod mappings;
 mod tables;
 mod view;
 
+pub use convert::data as record;
 pub use engine::{FUEL, Output, check_syntax, environment};
 pub use error::{Error, Problem};
 pub use expression::Expression;

@@ -107,6 +107,13 @@ impl Mappings {
     }
 }
 
+impl Default for Mappings {
+    /// No mapping at all.
+    fn default() -> Self {
+        Self { environment: engine::environment(&Tables::default()), sources: BTreeMap::new() }
+    }
+}
+
 fn failed(mapping: &str, message: String) -> Error {
     Error { code: Error::FAILED, mapping: mapping.to_owned(), line: None, field: None, observed: None, message }
 }
