@@ -35,7 +35,7 @@ test: install ## everything that must pass: format, lints, unit, contract, house
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --workspace
+	$(BIN)/millrace-devstack run -- $(CARGO) test --locked --workspace
 
 check: ## quick: does it compile, is the sample landscape sound
 	$(CARGO) check --locked --workspace --all-targets
