@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::progress::Progress;
 
 const POM: &str = include_str!("../java/pom.xml");
-const INSTALL: &str = "run `make install`, or as root: apt-get install -y --no-install-recommends openjdk-17-jre-headless maven";
+const INSTALL: &str = "run `make install`, or as root: apt-get install -y --no-install-recommends default-jre-headless maven";
 
 /// Where the jars are.
 #[derive(Clone, Debug)]
