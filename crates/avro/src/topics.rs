@@ -293,7 +293,7 @@ pub fn declared_topics() -> &'static [TopicDeclaration] {
 pub fn topic_specs(
     topics: &Topics,
     slots: u32,
-    replication: u16,
+    replication: i32,
     domains: &[Domain],
     sources: &[&str],
     destinations: &[&str],
@@ -338,12 +338,12 @@ pub fn topic_specs(
     kinds.into_iter().map(|(declaration, kind)| spec(topics, declaration, kind, slots, replication)).collect()
 }
 
-fn spec(topics: &Topics, declaration: &TopicDeclaration, kind: TopicKind, slots: u32, replication: u16) -> TopicSpec {
+fn spec(topics: &Topics, declaration: &TopicDeclaration, kind: TopicKind, slots: u32, replication: i32) -> TopicSpec {
     const DAY_MS: u64 = 86_400_000;
     let mut config = LIST.config.clone();
     let mut set = |name: &str, value: String| config.insert(name.to_owned(), value);
     // One replica may be missing without stopping writers; with a single replica there is none to spare.
-    set("min.insync.replicas", replication.saturating_sub(1).max(1).to_string());
+    set("min.insync.replicas", (replication - 1).max(1).to_string());
     match declaration.policy {
         Policy::Delete => {
             set("cleanup.policy", "delete".to_owned());
