@@ -52,6 +52,9 @@ pub struct SlotState<P> {
     was_clean: Option<bool>,
     paused: Option<Paused>,
     caught_up_at: Option<Timestamp>,
+    /// Resends that wait until golden is read again up to where the last owner may have been: a newer revision of the key may have
+    /// had its effect already.
+    resends: Option<Vec<(Topical, model::Command, Ticket)>>,
     is_draining: bool,
     actions: VecDeque<Action<P>>,
     #[cfg(test)]
@@ -272,9 +275,12 @@ impl<P: Clone> SlotState<P> {
         (self.lanes.len(), self.known.len())
     }
 
-    /// Everything received so far was taken up: an offline time counts from here.
+    /// Golden was read up to its end of when the slot was taken over, or further: offline time counts from here.
     pub fn caught_up(&mut self, now: Timestamp) {
         self.caught_up_at = Some(now);
+        for (key, command, ticket) in self.resends.take().into_iter().flatten() {
+            self.command(key, command, ticket, now);
+        }
     }
 
     /// Puts a revision into its lane; a newer one replaces an older one that has not started.
@@ -285,8 +291,9 @@ impl<P: Clone> SlotState<P> {
             && (lane.next.as_ref().is_some_and(is_upsert_out)
                 || lane.calling.as_ref().is_some_and(|(calling, _)| is_upsert_out(calling)));
         let tombstone = lane.tombstone.take();
-        queued.has_replaced = lane.next.is_some();
-        let before = lane.next.replace(queued);
+        let before = lane.next.take();
+        queued.has_replaced = before.is_some() || lane.fetching.is_some();
+        lane.next = Some(queued);
         if let Some(before) = before {
             self.replaced(&key, before);
         }
@@ -314,7 +321,7 @@ impl<P: Clone> SlotState<P> {
         let is_needed = next.offer.operation == Operation::Upsert || next.takes_back || known.is_some_and(Known::may_be_there);
         if !is_needed {
             let queued = lane.next.take().expect("it was there above");
-            return self.not_needed(key.clone(), queued, now);
+            return self.not_needed(key, queued, now);
         }
         if let Some(due) = next.due.filter(|due| *due > now) {
             self.timers.insert((due, Some(key.clone())));
@@ -356,9 +363,14 @@ impl<P: Clone> SlotState<P> {
         self.settle(key, now);
     }
 
+    /// A revision gave way to the one that is queued now. Its offset is done at once, because the newer one lies behind it; only a
+    /// removal that takes back what may have arrived keeps it: without it, nobody would know after a crash that there is something.
     fn replaced(&mut self, key: &Topical, queued: Queued<P>) {
         self.count(key, Counted::Superseded);
-        self.done(queued.tickets);
+        match self.lanes.get_mut(key).and_then(|lane| lane.next.as_mut()) {
+            Some(next) if next.takes_back => next.tickets.extend(queued.tickets),
+            _ => self.done(queued.tickets),
+        }
     }
 
     fn time_came(&mut self, key: Topical, now: Timestamp) {

@@ -13,6 +13,10 @@ use super::{
 impl<P: Clone> SlotState<P> {
     /// Takes up a command about one key; it waits for what is on its way.
     pub fn command(&mut self, key: Topical, command: Command, ticket: Ticket, now: Timestamp) {
+        if let Some(resends) = self.resends.as_mut().filter(|_| command.act == Act::Resend) {
+            resends.push((key, command, ticket));
+            return;
+        }
         self.lanes.entry(key.clone()).or_insert_with(Lane::new).commands.push_back((command, ticket));
         self.settle(&key, now);
     }
@@ -54,10 +58,13 @@ impl<P: Clone> SlotState<P> {
             self.done(fetching.tickets);
             return self.settle(key, now);
         };
-        let accepted = self.known.get(key).map_or(0, Known::accepted_revision);
+        let known = self.known.get(key);
+        let accepted = known.map_or(0, Known::accepted_revision);
+        let seen = known.map_or(0, Known::seen_revision);
         let in_hand = self.lanes.get(key).map_or(0, Lane::newest_revision);
-        let is_below = self.is_fenced(offer.revision, if fetching.command.is_some() { accepted - 1 } else { accepted });
-        if is_below || offer.revision <= in_hand {
+        // Equal to the accepted one only by command; below what was taken up since, never.
+        let needed = if fetching.command.is_some() { seen } else { seen.max(accepted + 1) };
+        if self.is_fenced(offer.revision, needed - 1) || offer.revision <= in_hand {
             self.count(key, Counted::Stale);
             self.done(fetching.tickets);
             return self.settle(key, now);

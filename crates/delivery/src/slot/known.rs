@@ -126,16 +126,10 @@ impl Known {
         self.accepted.is_some() && !self.is_deleted
     }
 
-    /// True where the destination may hold some revision although none was accepted: a call was announced, or refused after others
-    /// whose answer was lost.
+    /// True where the destination may hold some revision, accepted or not: whatever was taken up may have been called, and a call
+    /// whose answer was lost may have had its effect. A delete of what is not there does no harm.
     pub(crate) fn may_be_there(&self) -> bool {
-        let may_be = |standing: &Standing| match standing.state {
-            LedgerState::Parked | LedgerState::Delivered => true,
-            LedgerState::Waiting => standing.reason == Reason::Queued || standing.letter.is_some(),
-            LedgerState::Blocked => standing.letter.is_some(),
-            LedgerState::Clear | LedgerState::Deleted | LedgerState::Unknown => false,
-        };
-        self.is_there() || self.standing.as_deref().is_some_and(may_be)
+        self.is_there() || self.standing.is_some() || self.seen_revision() > self.accepted_revision()
     }
 
     /// The dead letter that is open for this key, whatever the key waits for since.

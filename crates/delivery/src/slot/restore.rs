@@ -30,6 +30,7 @@ impl<P: Clone> SlotState<P> {
             was_clean: None,
             paused: None,
             caught_up_at: None,
+            resends: Some(Vec::new()),
             is_draining: false,
             actions: VecDeque::new(),
             #[cfg(test)]

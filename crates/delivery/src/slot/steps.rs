@@ -32,7 +32,8 @@ impl<P: Clone> SlotState<P> {
             let Some(step) = steps.pop_front() else {
                 let Chained { key, .. } = self.jobs.remove(&job).expect("it was there above");
                 if let Some(key) = key {
-                    if let Some(lane) = self.lanes.get_mut(&key) {
+                    // Two receipts of one key may be sent again: the lane is free after the last.
+                    if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.job == Some(job)) {
                         lane.job = None;
                     }
                     self.settle(&key, now);
@@ -246,30 +247,11 @@ impl<P: Clone> SlotState<P> {
         self.start(Some(key), [Step::Ledger(Box::new(known), None)], now);
     }
 
-    /// A removal of something that is not at the destination.
-    pub(super) fn not_needed(&mut self, key: Topical, queued: Queued<P>, now: Timestamp) {
-        self.count(&key, Counted::Skipped);
-        let before = match self.known.get(&key) {
-            Some(known) if known.standing.is_some() => known.clone(),
-            _ => {
-                self.done(queued.tickets);
-                return self.settle(&key, now);
-            }
-        };
-        let receipt = before.letter().map(|letter| {
-            let answer = Answer { note: Some("no longer needed here".to_owned()), ..Answer::bare(crate::AnswerClass::HasNewer) };
-            let mut receipt = self.receipt(&key, &queued, &answer, ReceiptOutcome::Superseded, now, now);
-            receipt.letter = Some(letter.to_owned());
-            Box::new(receipt)
-        });
-        let has_receipt = receipt.is_some();
-        let known = Known { offered: Some(offered(&queued)), standing: None, ..before };
-        let mut steps = vec![Step::Ledger(Box::new(known), receipt)];
-        if has_receipt {
-            steps.push(Step::Receipt);
-        }
-        steps.push(Step::Done(queued.tickets));
-        self.start(Some(key), steps, now);
+    /// A removal of something that never was at the destination.
+    pub(super) fn not_needed(&mut self, key: &Topical, queued: Queued<P>, now: Timestamp) {
+        self.count(key, Counted::Skipped);
+        self.done(queued.tickets);
+        self.settle(key, now);
     }
 
     /// Golden's tombstone passed and nothing of the key is on its way.

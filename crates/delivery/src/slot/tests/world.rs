@@ -68,6 +68,8 @@ pub(super) struct World {
     pub(super) revisions: BTreeMap<Topical, i64>,
     /// How far each topic was read in this life.
     read: [usize; 2],
+    /// End of golden when this life began.
+    golden_end: usize,
     trackers: [CommitTracker; 2],
     pub(super) committed: [i64; 2],
     /// Handed to the producer, not yet on the topic.
@@ -96,6 +98,7 @@ impl World {
             commands: Vec::new(),
             revisions: BTreeMap::new(),
             read: [0, 0],
+            golden_end: 0,
             trackers: [CommitTracker::new(1000), CommitTracker::new(1000)],
             committed: [0, 0],
             sent: VecDeque::new(),
@@ -218,6 +221,9 @@ impl World {
             }
         }
         self.read[topic] += 1;
+        if self.read[0] >= self.golden_end {
+            self.slot.caught_up(now);
+        }
         self.carry_out();
         true
     }
@@ -417,6 +423,10 @@ impl World {
             self.golden.partition_point(|logged| logged.offset < self.committed[0]),
             self.commands.partition_point(|(offset, ..)| *offset < self.committed[1]),
         ];
+        self.golden_end = self.golden.len();
+        if self.read[0] >= self.golden_end {
+            self.slot.caught_up(now);
+        }
         self.trackers = [CommitTracker::new(1000), CommitTracker::new(1000)];
         self.carry_out();
     }
