@@ -14,9 +14,14 @@
 //! Invariant: a partition is always explicit; no client ever chooses one.
 
 mod config;
+mod context;
 mod error;
+mod exactly;
 mod fetch;
 mod follow;
+mod group;
+mod lookup;
+mod owned;
 mod producer;
 mod reader;
 mod record;

@@ -1,8 +1,15 @@
+//! The exactly-once loop: the words of it (what a processor promises, how a worker is set up). The loop itself is `exactly.rs`.
+//!
+//! Invariant: what a processor answers and the offsets it answered for become visible together or not at all.
+
 use std::time::Duration;
 
 use model::{Outcome, Outgoing, Slot, Timestamp, Transient};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::exactly::Worker;
 use crate::{Client, Error, Fatal, Record};
 
 /// What turns records into outcomes. Called on one thread, the worker's own; it may block there on the runtime
@@ -103,8 +110,24 @@ pub struct Drained {
     pub hurried: u64,
 }
 
-/// Runs the exactly-once loop until `stop`, then drains: finishes the open batch, commits, leaves.
+/// Runs the exactly-once loop until `stop`, then drains: finishes the open transaction, commits, leaves. Several workers of one
+/// process run side by side, each with its own instance, transactional id and processor.
 pub async fn run(config: WorkerConfig, processor: impl Processor + 'static, stop: CancellationToken) -> Result<Drained, Error> {
-    let _ = (config, processor, stop);
-    todo!()
+    // A dropped future ends the thread, too.
+    let stop = stop.child_token();
+    let _guard = stop.clone().drop_guard();
+    let runtime = Handle::current();
+    let (sender, ended) = oneshot::channel();
+    let name = config.instance.clone();
+    let work = move || {
+        let _entered = runtime.enter();
+        let outcome = Worker::new(config, processor, stop, runtime.clone()).and_then(Worker::work);
+        // Nobody waits any more where the future was dropped.
+        drop(sender.send(outcome));
+    };
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(work)
+        .map_err(|source| Error::Settings { what: "starting a worker's thread".to_owned(), source: source.into() })?;
+    ended.await.map_err(|_| Error::Stopped { what: "worker thread" })?
 }

@@ -1,0 +1,81 @@
+//! What every client shares: its log lines in ours, its bursts of errors held back.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Lets one message through in ten seconds, with the number of those left out.
+#[derive(Default)]
+pub(crate) struct Damper(Mutex<(Option<Instant>, u64)>);
+
+impl Damper {
+    /// The number left out since the last one, when it is time to speak.
+    pub(crate) fn speak(&self) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if state.0.is_some_and(|last| last.elapsed() < EVERY) {
+            state.1 += 1;
+            return None;
+        }
+        let left_out = std::mem::take(&mut state.1);
+        state.0 = Some(Instant::now());
+        Some(left_out)
+    }
+}
+
+/// Log lines and errors of one librdkafka handle.
+#[derive(Default)]
+pub(crate) struct Voice {
+    lines: Damper,
+    errors: Damper,
+}
+
+impl Voice {
+    pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => {
+                if let Some(left_out) = self.lines.speak() {
+                    tracing::warn!(target: "librdkafka", facility, left_out, "{line}");
+                }
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+                tracing::debug!(target: "librdkafka", facility, "{line}");
+            }
+        }
+    }
+
+    /// Transport errors come in bursts while brokers restart (C23): they heal, or the health probe speaks.
+    pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
+        if let Some(left_out) = self.errors.speak() {
+            tracing::warn!(target: "librdkafka", %error, left_out, "{reason}");
+        }
+    }
+}
+
+/// The context of every client that is not a group member.
+#[derive(Default)]
+pub(crate) struct Plain(Voice);
+
+impl ClientContext for Plain {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.log(level, facility, line);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Plain {}

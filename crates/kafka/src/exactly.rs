@@ -1,0 +1,574 @@
+//! The exactly-once loop (kafka.md 6.3): GATHER, then OPEN, STEP, WAIT, OFFS, COMMIT in `transact.rs`.
+//!
+//! Invariant: the consumer is never polled while a transaction is open, so a revoke can only come between two of them.
+//! Invariant: every transaction carries an offset of every slot it writes to (P26): the group's generation fences nothing else.
+//! Invariant: a batch leaves memory only when it is durable, so nothing is ever sought back: after an abort it is processed again,
+//! after a commit in doubt the part that the broker does not know as committed is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use model::{Outcome, Outgoing, Slot, Timestamp, Transient};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::topic_partition_list::Offset;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Role, settings};
+use crate::context::Damper;
+use crate::group::{Cure, Group, Member, Rebalanced, lock, slots, subscribe};
+use crate::lookup::{Partition, committed, list, positions};
+use crate::record::Copier;
+use crate::restore::Restorer;
+use crate::transact::{Ended, Transactional};
+use crate::{Cause, Drained, Error, Processor, Record, WorkerConfig};
+
+/// One poll without work: the latency of a wake-up, at most.
+const IDLE_POLL: Duration = Duration::from_millis(25);
+/// Offsets without an output are committed alone after this.
+const IDLE_COMMIT: Duration = Duration::from_secs(1);
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Offsets of one assigned partition.
+#[derive(Clone, Copy)]
+struct Position {
+    /// As the broker knows it.
+    committed: i64,
+    /// Everything below is durable or needs no output.
+    next: i64,
+}
+
+type Positions = BTreeMap<Partition, Position>;
+
+/// How far the assigned slots are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is assigned, or nothing whole.
+    Without,
+    /// A commit is in doubt: what does the broker know? Asked before the ends (C26).
+    Reread,
+    /// Which partitions hold the state?
+    Count,
+    Restore,
+    Ready,
+}
+
+/// Why partitions are paused although their slots are ready.
+struct Rest {
+    until: Instant,
+    /// Grows with each attempt that did not get through.
+    attempts: u32,
+}
+
+pub(crate) struct Worker<P> {
+    config: WorkerConfig,
+    processor: P,
+    stop: CancellationToken,
+    runtime: Handle,
+    consumer: Member,
+    positions: Arc<Mutex<Positions>>,
+    transactional: Transactional,
+    restorer: Restorer,
+    copier: Copier,
+    cure: Cure,
+    phase: Phase,
+    /// Those that are whole.
+    slots: BTreeSet<Slot>,
+    batch: Vec<Record>,
+    rest: Option<Rest>,
+    attempts: u32,
+    last_record: Instant,
+    trouble: Damper,
+    drained: Drained,
+}
+
+impl<P: Processor> Worker<P> {
+    pub(crate) fn new(config: WorkerConfig, processor: P, stop: CancellationToken, runtime: Handle) -> Result<Self, Error> {
+        let positions: Arc<Mutex<Positions>> = Arc::default();
+        let before_revoke = {
+            let positions = Arc::clone(&positions);
+            move |consumer: &Member| commit_pending(consumer, &mut lock(&positions))
+        };
+        let role = Role::Member {
+            group: &config.group,
+            instance: &config.instance,
+            session_timeout: config.session_timeout,
+            // An offset that retention overtook is a loss that somebody must hear of (C17).
+            reset: "error",
+            queued_kib: 4096,
+        };
+        let consumer: Member = settings(&config.client, &role)?
+            .create_with_context(Group::new(&config.group, stop.clone(), before_revoke))
+            .map_err(|source| Error::Settings {
+                what: format!("creating a member of `{}`", config.group),
+                source: Cause(source).into(),
+            })?;
+        let restorer = Restorer::new(&config.client, &config.group)?;
+        let queue = config.batch.records.saturating_mul(4).max(1000);
+        let transactional =
+            Transactional::new(&config.client, &config.transactional_id, config.component, queue, runtime.clone(), &stop)?;
+        telemetry::TORN_SLOTS.with_label_values(&[&config.group]).set(0);
+        Ok(Self {
+            config,
+            processor,
+            stop,
+            runtime,
+            consumer,
+            positions,
+            transactional,
+            restorer,
+            copier: Copier::default(),
+            cure: Cure::default(),
+            phase: Phase::Without,
+            slots: BTreeSet::new(),
+            batch: Vec::new(),
+            rest: None,
+            attempts: 0,
+            last_record: Instant::now(),
+            trouble: Damper::default(),
+            drained: Drained::default(),
+        })
+    }
+
+    pub(crate) fn work(mut self) -> Result<Drained, Error> {
+        subscribe(&self.consumer, &self.config.inputs)?;
+        while !self.stop.is_cancelled() {
+            match self.turn() {
+                Ok(()) => {}
+                // Only `stop` says this.
+                Err(Error::Stopped { .. }) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.leave();
+        self.drained.aborted = self.transactional.aborted;
+        self.drained.recycled = self.transactional.recycled;
+        self.drained.hurried = self.transactional.hurried;
+        Ok(self.drained)
+    }
+
+    fn turn(&mut self) -> Result<(), Error> {
+        self.gather()?;
+        let assigned: Vec<Partition> = lock(&self.positions).keys().cloned().collect();
+        self.cure.apply(&self.consumer, &self.config.inputs, &assigned)?;
+        match self.phase {
+            Phase::Without => Ok(()),
+            Phase::Reread => self.reread(),
+            Phase::Count => self.count(),
+            Phase::Restore => self.restore(),
+            Phase::Ready if self.is_resting() => Ok(()),
+            Phase::Ready => {
+                self.step()?;
+                self.commit_idle();
+                Ok(())
+            }
+        }
+    }
+
+    /// Polls until drained or until the batch is full. Always polls at least once: that is what keeps the membership (C14).
+    fn gather(&mut self) -> Result<(), Error> {
+        let full_at = self.config.batch;
+        let mut bytes: usize = self.batch.iter().map(Record::size).sum();
+        let mut first: Option<Instant> = None;
+        let mut wait = match self.phase {
+            Phase::Ready | Phase::Without | Phase::Reread => IDLE_POLL,
+            Phase::Count | Phase::Restore => Duration::ZERO,
+        };
+        loop {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => {
+                    let record = self.copier.copy(&message);
+                    drop(message);
+                    bytes += record.size();
+                    self.take(record);
+                }
+                Some(Err(error)) => self.consumer.context().poll_error(error)?,
+                None => {
+                    self.rebalanced()?;
+                    return Ok(());
+                }
+            }
+            let since = *first.get_or_insert_with(Instant::now);
+            let is_full = self.batch.len() >= full_at.records || bytes >= full_at.bytes;
+            if is_full || since.elapsed() >= full_at.wait || self.stop.is_cancelled() {
+                return self.rebalanced();
+            }
+            wait = full_at.wait.saturating_sub(since.elapsed()).min(Duration::from_millis(2));
+        }
+    }
+
+    fn take(&mut self, record: Record) {
+        let partition = (Arc::clone(&record.topic), record.partition);
+        let Some(position) = lock(&self.positions).get(&partition).copied() else { return };
+        if record.offset < position.next || !self.slots.contains(&record.slot()) {
+            return;
+        }
+        self.consumer.context().take_up(&record.topic, record.timestamp);
+        self.last_record = Instant::now();
+        self.batch.push(record);
+    }
+
+    fn rebalanced(&mut self) -> Result<(), Error> {
+        loop {
+            // Taken out first, so that the queue is not locked while a hook looks into it.
+            let Some(event) = self.consumer.context().event() else { return Ok(()) };
+            match event {
+                Rebalanced::Assigned(starts) => self.assigned(starts),
+                Rebalanced::Revoked => self.revoked(),
+                Rebalanced::Failed(error) => return Err(error),
+            }
+        }
+    }
+
+    fn assigned(&mut self, starts: BTreeMap<Partition, i64>) {
+        self.revoked();
+        let found = slots(starts.keys(), &self.config.inputs, self.config.whole);
+        tracing::info!(group = self.config.group, slots = found.whole.len(), torn = found.torn.len(), "assigned");
+        telemetry::TORN_SLOTS.with_label_values(&[&self.config.group]).set(i64::try_from(found.torn.len()).unwrap_or(i64::MAX));
+        *lock(&self.positions) =
+            starts.into_iter().map(|(partition, start)| (partition, Position { committed: start, next: start })).collect();
+        self.slots = found.whole;
+        self.begin_restore();
+    }
+
+    fn begin_restore(&mut self) {
+        for slot in &self.slots {
+            self.processor.assigned(*slot);
+        }
+        self.phase = if self.slots.is_empty() { Phase::Without } else { Phase::Count };
+    }
+
+    fn revoked(&mut self) {
+        for slot in std::mem::take(&mut self.slots) {
+            self.processor.revoked(slot);
+        }
+        lock(&self.positions).clear();
+        self.batch.clear();
+        self.restorer.want(Vec::new());
+        self.rest = None;
+        self.phase = Phase::Without;
+    }
+
+    /// After a commit in doubt: the committed offsets decide what of the batch is left to do.
+    fn reread(&mut self) -> Result<(), Error> {
+        let partitions: Vec<Partition> = lock(&self.positions).keys().cloned().collect();
+        let found = match committed(&self.consumer, &partitions, &self.stop) {
+            Ok(found) => found,
+            Err(error) if error.is_transient() => {
+                self.warn(&error, "waiting for the outcome of a transaction");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        {
+            let mut positions = lock(&self.positions);
+            for (partition, offset) in found {
+                if let Some(position) = positions.get_mut(&partition) {
+                    // Offsets never go back under one owner.
+                    position.committed = offset.unwrap_or(position.committed).max(position.committed);
+                    position.next = position.next.max(position.committed);
+                }
+            }
+            self.batch.retain(|record| {
+                positions
+                    .get(&(Arc::clone(&record.topic), record.partition))
+                    .is_some_and(|position| record.offset >= position.next)
+            });
+        }
+        self.begin_restore();
+        Ok(())
+    }
+
+    /// Which state partitions the slots have; topics of one partition belong to slot 0.
+    fn count(&mut self) -> Result<(), Error> {
+        let mut wanted = Vec::new();
+        for topic in &self.config.state {
+            match self.restorer.partition_count(topic) {
+                Ok(count) => {
+                    let topic: Arc<str> = topic.as_str().into();
+                    wanted.extend(self.slots.iter().filter(|s| s.0 < count).map(|s| (Arc::clone(&topic), s.0)));
+                }
+                Err(error) if error.is_transient() => {
+                    self.warn(&error, "waiting for the state topics");
+                    self.pause_briefly();
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.restorer.want(wanted);
+        self.phase = Phase::Restore;
+        self.restore()
+    }
+
+    fn restore(&mut self) -> Result<(), Error> {
+        let processor = &mut self.processor;
+        let step = self.restorer.step(Duration::from_millis(50), &mut |record| {
+            processor.restore(record.slot(), record);
+        });
+        if let Err(error) = step {
+            self.warn(&error, "restoring state");
+            self.pause_briefly();
+            return Ok(());
+        }
+        if self.restorer.is_done() {
+            for slot in &self.slots {
+                self.processor.restored(*slot);
+            }
+            self.phase = Phase::Ready;
+            self.rest = None;
+            self.resume()?;
+            tracing::info!(group = self.config.group, slots = self.slots.len(), "restored");
+        }
+        Ok(())
+    }
+
+    fn pause_briefly(&self) {
+        // The caller's loop looks at `stop` itself.
+        crate::lookup::wait(&self.runtime, &self.stop, Duration::from_millis(200));
+    }
+
+    fn warn(&self, error: &Error, what: &'static str) {
+        if let Some(left_out) = self.trouble.speak() {
+            tracing::warn!(error = error as &dyn std::error::Error, left_out, "{what}");
+        }
+    }
+
+    /// One batch: what is due, then what came.
+    fn step(&mut self) -> Result<(), Error> {
+        let now = now();
+        let has_batch = !self.batch.is_empty() && self.prepare()?;
+        let due = self.processor.wake(now).map_err(|source| Error::Processor { source })?;
+        let mut outgoing = Vec::new();
+        let mut written = BTreeSet::new();
+        for (slot, records) in due {
+            if !self.slots.contains(&slot) {
+                return Err(Error::Broken(format!("woke slot {slot}, which is not owned")));
+            }
+            if !records.is_empty() {
+                written.insert(slot);
+                outgoing.extend(records);
+            }
+        }
+        let mut moved = BTreeMap::new();
+        if has_batch {
+            // Slot by slot; within a slot in the order received.
+            self.batch.sort_by_key(|record| record.partition);
+            let outcomes = self.processor.process(&self.batch, now).map_err(|source| Error::Processor { source })?;
+            if outcomes.len() != self.batch.len() {
+                return Err(Error::Broken(format!("{} outcomes for {} records", outcomes.len(), self.batch.len())));
+            }
+            for (record, outcome) in self.batch.iter().zip(outcomes) {
+                let records = match outcome {
+                    Outcome::Forward(records) | Outcome::Hold(_, records) => records,
+                    Outcome::Skip(_) => Vec::new(),
+                    Outcome::Reject(rejection) => rejection.also,
+                    Outcome::Pause { until, cause } => {
+                        self.processor.aborted();
+                        return self.rest_for(&cause, until.since(now));
+                    }
+                };
+                if !records.is_empty() {
+                    written.insert(record.slot());
+                    outgoing.extend(records);
+                }
+                moved.insert((Arc::clone(&record.topic), record.partition), record.offset + 1);
+            }
+        }
+        if outgoing.is_empty() {
+            self.durable(&moved, false);
+            return self.resume_after_rest();
+        }
+        self.transact(&outgoing, &written, &moved)
+    }
+
+    /// False: something from outside is missing; the batch waits.
+    fn prepare(&mut self) -> Result<bool, Error> {
+        match self.processor.prepare(&self.batch) {
+            Ok(()) => Ok(true),
+            Err(cause) => {
+                let pause = self.back_off();
+                self.rest_for(&cause, pause)?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn transact(
+        &mut self,
+        outgoing: &[Outgoing],
+        written: &BTreeSet<Slot>,
+        moved: &BTreeMap<Partition, i64>,
+    ) -> Result<(), Error> {
+        let offsets = self.offsets(written, moved);
+        let list = list(offsets.iter().map(|((topic, partition), next)| (topic, *partition, Offset::Offset(*next))));
+        let Some(member) = self.consumer.group_metadata() else {
+            return Err(Error::Broken("a worker without a group".to_owned()));
+        };
+        match self.transactional.transact(outgoing, Some((&list, &member)), &self.stop)? {
+            Ended::Committed => {
+                self.drained.transactions += 1;
+                self.durable(&offsets, true);
+                self.resume_after_rest()
+            }
+            Ended::Aborted(cause) => {
+                self.processor.aborted();
+                let pause = self.back_off();
+                self.rest_for(&Transient { what: "kafka", detail: cause.to_string() }, pause)
+            }
+            Ended::Unknown(cause) => {
+                tracing::warn!(%cause, id = self.config.transactional_id, "a transaction ended in doubt; reading back");
+                self.processor.aborted();
+                self.phase = Phase::Reread;
+                if self.rest.is_none() { self.pause() } else { Ok(()) }
+            }
+        }
+    }
+
+    /// What moved in this batch and before it, and one offset of every slot written to that did not move (P26).
+    fn offsets(&self, written: &BTreeSet<Slot>, moved: &BTreeMap<Partition, i64>) -> BTreeMap<Partition, i64> {
+        let positions = lock(&self.positions);
+        let mut offsets = moved.clone();
+        for (partition, position) in positions.iter().filter(|(_, position)| position.next > position.committed) {
+            offsets.entry(partition.clone()).or_insert(position.next);
+        }
+        for slot in written {
+            if !offsets.keys().any(|(_, partition)| *partition == slot.0)
+                && let Some((partition, position)) = positions.iter().find(|((_, partition), _)| *partition == slot.0)
+            {
+                offsets.insert(partition.clone(), position.next);
+            }
+        }
+        offsets
+    }
+
+    /// `wake` and `process` are done with; `offsets` cover the batch, where there is one.
+    fn durable(&mut self, offsets: &BTreeMap<Partition, i64>, is_committed: bool) {
+        {
+            let mut positions = lock(&self.positions);
+            for (partition, next) in offsets {
+                if let Some(position) = positions.get_mut(partition) {
+                    position.next = *next;
+                    if is_committed {
+                        position.committed = *next;
+                    }
+                }
+            }
+            let before = self.batch.len();
+            self.batch.retain(|record| {
+                positions
+                    .get(&(Arc::clone(&record.topic), record.partition))
+                    .is_some_and(|position| record.offset >= position.next)
+            });
+            self.drained.records += (before - self.batch.len()) as u64;
+        }
+        self.processor.committed();
+    }
+
+    /// Offsets that no transaction took along, and markers behind the last record (C19).
+    fn commit_idle(&mut self) {
+        if !self.batch.is_empty() || self.last_record.elapsed() < IDLE_COMMIT {
+            return;
+        }
+        self.last_record = Instant::now();
+        let at = positions(&self.consumer);
+        let mut positions = lock(&self.positions);
+        for ((topic, partition), position) in positions.iter_mut() {
+            if let Some(at) = at.get(&(topic.to_string(), *partition)) {
+                position.next = position.next.max(*at);
+            }
+        }
+        commit_pending(&self.consumer, &mut positions);
+    }
+
+    fn back_off(&mut self) -> Duration {
+        self.attempts = (self.attempts + 1).min(6);
+        (Duration::from_millis(50) * 2u32.pow(self.attempts)).min(Duration::from_secs(5))
+    }
+
+    fn rest_for(&mut self, cause: &Transient, pause: Duration) -> Result<(), Error> {
+        if let Some(left_out) = self.trouble.speak() {
+            tracing::warn!(%cause, ?pause, left_out, group = self.config.group, "the batch waits");
+        }
+        if self.rest.is_none() {
+            self.pause()?;
+        }
+        self.rest = Some(Rest { until: Instant::now() + pause, attempts: self.attempts });
+        Ok(())
+    }
+
+    /// The pause stays until the batch got through; only the next attempt is due when its time is over.
+    fn is_resting(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| Instant::now() < rest.until)
+    }
+
+    /// After a turn that went through: unless a batch is still waiting for something from outside.
+    fn resume_after_rest(&mut self) -> Result<(), Error> {
+        if !self.batch.is_empty() {
+            return Ok(());
+        }
+        self.attempts = 0;
+        if let Some(rest) = self.rest.take() {
+            tracing::info!(attempts = rest.attempts, group = self.config.group, "the batch got through");
+            self.resume()?;
+        }
+        Ok(())
+    }
+
+    /// Partitions of whole slots; called once for each resume, never twice in a row (C15).
+    fn pause(&self) -> Result<(), Error> {
+        self.consumer.pause(&self.ready()).map_err(|source| Error::unreachable("pausing partitions", source))
+    }
+
+    fn resume(&self) -> Result<(), Error> {
+        self.consumer.resume(&self.ready()).map_err(|source| Error::unreachable("resuming partitions", source))
+    }
+
+    fn ready(&self) -> rdkafka::TopicPartitionList {
+        let positions = lock(&self.positions);
+        let mine = positions.keys().filter(|(_, partition)| self.slots.contains(&Slot(*partition)));
+        list(mine.map(|(topic, partition)| (topic, *partition, Offset::Invalid)))
+    }
+
+    /// Intake is over; what was gathered and not processed belongs to the next owner.
+    fn leave(&mut self) {
+        self.batch.clear();
+        commit_pending(&self.consumer, &mut lock(&self.positions));
+        let is_member = !lock(&self.positions).is_empty();
+        self.consumer.unsubscribe();
+        let deadline = Instant::now() + LEAVE;
+        while is_member && Instant::now() < deadline {
+            // Whatever else it says comes too late to matter.
+            drop(self.consumer.poll(Duration::from_millis(50)));
+            if let Some(Rebalanced::Revoked | Rebalanced::Failed(_)) = self.consumer.context().event() {
+                break;
+            }
+        }
+        self.revoked();
+    }
+}
+
+fn commit_pending(consumer: &Member, positions: &mut Positions) {
+    let pending: BTreeMap<Partition, i64> = positions
+        .iter()
+        .filter(|(_, position)| position.next > position.committed)
+        .map(|(partition, position)| (partition.clone(), position.next))
+        .collect();
+    if pending.is_empty() || consumer.assignment_lost() {
+        return;
+    }
+    if consumer.context().commit_now(consumer, &pending) {
+        for (partition, next) in pending {
+            if let Some(position) = positions.get_mut(&partition) {
+                position.committed = next;
+            }
+        }
+    }
+}
+
+/// The clock of the house, read once per batch.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
