@@ -1,0 +1,140 @@
+//! Topics as a `read_committed` subscriber sees them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use avro::{Topics, Wire};
+use devstack::Stack;
+use kafka::{Client, Record};
+use model::{DeadLetter, Domain, Golden, Held, Ledger, LedgerEntry, LetterStatus, Receipt, RecordKey};
+use registry::Registry;
+
+/// Reads and decodes the topics of one stack.
+pub struct Look {
+    client: Client,
+    registry: Registry,
+    reader: avro::Reader,
+    pub topics: Topics,
+    group: String,
+}
+
+/// A golden record where it lies.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub domain: Domain,
+    pub key: RecordKey,
+    pub partition: i32,
+    pub offset: i64,
+    /// None is the tombstone.
+    pub golden: Option<Golden>,
+}
+
+impl Look {
+    /// # Errors
+    /// When the registry's address cannot be used.
+    pub fn at(stack: &Stack) -> Result<Self> {
+        let registry = Registry::new(registry::Config::new(vec![stack.addresses.registry.clone()]))?;
+        let group = format!("{}checker", stack.topics.prefix());
+        Ok(Self {
+            client: stack.client("checker"),
+            registry,
+            reader: avro::Reader::default(),
+            topics: stack.topics.clone(),
+            group,
+        })
+    }
+
+    /// Every committed record of a topic, in the order of each partition.
+    ///
+    /// # Errors
+    /// When the broker or the registry does not answer.
+    pub async fn records(&self, topic: &str) -> Result<Vec<Record>> {
+        let records = kafka::read_all(&self.client, &self.group, topic, None).await?;
+        self.registry.prepare(&self.reader, records.iter().filter_map(|record| record.value.as_deref())).await?;
+        Ok(records)
+    }
+
+    async fn decoded<T: Wire>(&self, topic: &str) -> Result<Vec<(String, Option<T>)>> {
+        let records = self.records(topic).await?;
+        let decode = |record: &Record| {
+            let key = record.key_text().context("a record without a key")?.to_owned();
+            let value = record.value.as_deref().map(|bytes| self.reader.decode::<T>(bytes)).transpose();
+            Ok((key, value.map_err(|error| anyhow::anyhow!("{topic} {}@{}: {error:?}", record.partition, record.offset))?))
+        };
+        records.iter().map(decode).collect()
+    }
+
+    async fn newest<T: Wire>(&self, topic: &str) -> Result<BTreeMap<String, T>> {
+        let mut newest = BTreeMap::new();
+        for (key, value) in self.decoded::<T>(topic).await? {
+            match value {
+                Some(value) => newest.insert(key, value),
+                None => newest.remove(&key),
+            };
+        }
+        Ok(newest)
+    }
+
+    /// Every record of `golden.<domain>`.
+    ///
+    /// # Errors
+    /// When a record cannot be read: golden promises that every one can.
+    pub async fn golden(&self, domain: Domain) -> Result<Vec<Seen>> {
+        let topic = self.topics.golden(domain);
+        let records = self.records(&topic).await?;
+        let decode = |record: &Record| {
+            let key = RecordKey::parse(domain, record.key_text().context("a golden record without a key")?)?;
+            let golden = record.value.as_deref().map(|bytes| self.reader.decode_golden(domain, bytes)).transpose();
+            let golden = golden.map_err(|error| anyhow::anyhow!("{topic} {}@{}: {error:?}", record.partition, record.offset))?;
+            Ok(Seen { domain, key, partition: record.partition, offset: record.offset, golden })
+        };
+        records.iter().map(decode).collect()
+    }
+
+    /// The entries of `ledger.<destination>` by `domain/key`.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn ledger(&self, destination: &str) -> Result<BTreeMap<String, LedgerEntry>> {
+        let records = self.newest::<Ledger>(&self.topics.ledger(destination)).await?;
+        Ok(records.into_iter().filter_map(|(key, ledger)| Some((key, ledger.entry?))).collect())
+    }
+
+    /// Everything in `receipt.<destination>`.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn receipts(&self, destination: &str) -> Result<Vec<Receipt>> {
+        let records = self.decoded::<Receipt>(&self.topics.receipt(destination)).await?;
+        Ok(records.into_iter().filter_map(|(_, receipt)| receipt).collect())
+    }
+
+    /// The letters in `dlq.<stage>`: a source, a destination or `validator`. Repeats of one id are one letter.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn letters(&self, stage: &str) -> Result<Vec<DeadLetter>> {
+        let records = self.decoded::<DeadLetter>(&self.topics.dlq(stage)).await?;
+        let mut letters = BTreeMap::new();
+        for letter in records.into_iter().filter_map(|(_, letter)| letter) {
+            letters.insert(letter.id.clone(), letter);
+        }
+        Ok(letters.into_values().collect())
+    }
+
+    /// Where each letter stands.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn letter_states(&self) -> Result<BTreeMap<String, LetterStatus>> {
+        self.newest::<LetterStatus>(&self.topics.deadletter()).await
+    }
+
+    /// What waits at the validator, by `domain/key`.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn held(&self) -> Result<BTreeMap<String, Held>> {
+        self.newest::<Held>(&self.topics.held()).await
+    }
+}
