@@ -1,0 +1,206 @@
+//! Wiring: landscape → topics → registry → the source's memory → the loop over the source.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use avro::{Schema, topic_specs};
+use connect::file::Folder;
+use kafka::{Transactor, topics::TopicProblem};
+use landscape::SourceConnector;
+use model::Domain;
+use service::{CancellationToken, Context, Exit, Health};
+
+use crate::{
+    capture::Capture,
+    command::Commands,
+    config::{self, Args},
+    files::{Files, Trouble},
+    memory::Memory,
+    poll::Poll,
+    writer::{Complaint, EPOCH_BEHIND, Writer},
+};
+
+/// How often the folder is looked at, and whether a poll is due.
+const TURN: Duration = Duration::from_millis(100);
+
+/// The publisher, built and ready to capture.
+pub struct App {
+    capture: Capture,
+    writer: Writer,
+    connector: Connector,
+    commands: Commands,
+    health: Health,
+}
+
+/// How the source is read.
+enum Connector {
+    Files(Files),
+    Poll(Poll),
+}
+
+impl service::App for App {
+    const NAME: &'static str = "publisher";
+    const ABOUT: &'static str = "Captures one source: its changes, as canonical records, on change.<domain>";
+    type Args = Args;
+
+    async fn build(context: Context<Args>) -> Result<Self, Exit> {
+        let source = config::source(&context)?;
+        let connector = connector(&context, &source.connector)?;
+        let client = config::client(&context);
+        let domains: Vec<Domain> = source.streams.iter().map(|stream| stream.domain).collect();
+        wait_for_topics(&context, &client, &domains).await?;
+        let registry = Arc::new(config::registry(&context)?);
+        let codec = codec(&context, &registry, &domains).await?;
+
+        // Fence the predecessor first: what it left behind is read after that, and it can add nothing.
+        let prefix = context.topics.prefix();
+        let id = format!("{prefix}publisher.{}", source.name);
+        let transactor = wait(&context, "kafka", || Transactor::new(&client, &id, "publisher")).await?;
+        let writer = Writer {
+            client,
+            group: id.clone(),
+            cursor_topic: context.topics.cursor(&source.name),
+            codec: codec.clone(),
+            reader: avro::Reader::default(),
+            registry,
+            health: context.health.clone(),
+            transactor,
+            epoch: source.epoch,
+        };
+        let memory = restore(&context, &writer, &source).await?;
+        let capture = Capture::new(Arc::clone(&context.landscape), source, context.topics.clone(), codec, memory);
+        let slots = context.landscape.kafka.slots;
+        let commands = Commands::follow(&writer, &context.topics, &capture, slots, context.stop.clone())?;
+        Ok(Self { capture, writer, connector, commands, health: context.health })
+    }
+
+    async fn run(mut self, stop: CancellationToken) -> Result<(), Exit> {
+        let mut turns = tokio::time::interval(TURN);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut complaint = Complaint::default();
+        loop {
+            let ended = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                record = self.commands.next() => {
+                    let files = match &mut self.connector {
+                        Connector::Files(files) => Some(files),
+                        Connector::Poll(_) => None,
+                    };
+                    self.commands.obey(record, &mut self.capture, &mut self.writer, files).await.map(|()| false)
+                }
+                _ = turns.tick() => match &mut self.connector {
+                    Connector::Files(files) => files.turn(&mut self.capture, &mut self.writer, &stop).await.map(|()| true),
+                    Connector::Poll(poll) => poll.turn(&mut self.capture, &mut self.writer, &stop).await,
+                },
+            };
+            self.health.tick();
+            let name = self.capture.source().name.clone();
+            match ended {
+                Ok(true) => {
+                    complaint.settle(&name);
+                    self.health.ready("source");
+                    succeeded(&name);
+                }
+                Ok(false) => {}
+                Err(Trouble::Exit(exit)) => return Err(exit),
+                Err(Trouble::Source(trouble)) => {
+                    // What was read before the trouble is good: nothing of it waits for the source.
+                    self.writer.commit(self.capture.batch()).await?;
+                    complaint.tell(&name, &trouble.to_string());
+                    self.health.not_ready("source", trouble.to_string());
+                }
+            }
+        }
+    }
+}
+
+fn connector(context: &Context<Args>, declared: &SourceConnector) -> Result<Connector, Exit> {
+    match declared {
+        SourceConnector::File { folder, after, settle } => {
+            let folder = config::folder(context, folder.as_deref())?;
+            Ok(Connector::Files(Files::new(Folder::new(folder, *settle), *after)))
+        }
+        SourceConnector::HttpPoll { .. } => Ok(Connector::Poll(Poll::new(config::http(context, declared)?, declared))),
+    }
+}
+
+async fn wait<T, E, F, A>(context: &Context<Args>, part: &str, mut attempt: A) -> Result<T, Exit>
+where
+    A: FnMut() -> F,
+    F: Future<Output = Result<T, E>>,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let told = |error: E| format!("{:#}", anyhow::Error::new(error));
+    context
+        .health
+        .wait_for(part, context.common.start_timeout, || {
+            let attempt = attempt();
+            async { attempt.await.map_err(told) }
+        })
+        .await
+}
+
+/// Its own topics: missing ones are waited for, wrong ones end the start at once.
+async fn wait_for_topics(context: &Context<Args>, client: &kafka::Client, domains: &[Domain]) -> Result<(), Exit> {
+    let source = context.args.source.as_str();
+    let kafka = &context.landscape.kafka;
+    let own = [context.topics.cursor(source), context.topics.command(source), context.topics.dlq(source)];
+    let mut specs = topic_specs(&context.topics, kafka.slots, kafka.replication, domains, &[source], &[]);
+    specs.retain(|spec| own.contains(&spec.name) || domains.iter().any(|domain| spec.name == context.topics.change(*domain)));
+    let wrong = context
+        .health
+        .wait_for("topics", context.common.start_timeout, || async {
+            let problems = kafka::topics::check(client, &specs, context.common.development)
+                .await
+                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+            let mut wrong = Vec::new();
+            for problem in problems {
+                match problem {
+                    TopicProblem::Missing { topic } => return Err(format!("topic {topic} is missing")),
+                    TopicProblem::Wrong { topic, what } => wrong.push(format!("topic {topic}: {what}")),
+                }
+            }
+            Ok(wrong)
+        })
+        .await?;
+    if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }
+}
+
+async fn codec(context: &Context<Args>, registry: &registry::Registry, domains: &[Domain]) -> Result<avro::Writer, Exit> {
+    let source = &context.args.source;
+    let mut subjects =
+        vec![(Schema::Cursor, context.topics.cursor(source)), (Schema::DeadLetter, context.topics.dlq(source))];
+    subjects.extend(domains.iter().map(|domain| (Schema::change(*domain), context.topics.change(*domain))));
+    wait(context, "registry", || registry.writer(&subjects)).await
+}
+
+/// The memory as the cursor topic has it.
+async fn restore(context: &Context<Args>, writer: &Writer, source: &landscape::Source) -> Result<Memory, Exit> {
+    let empty = || Memory::new(source.epoch, source.streams.iter().map(|stream| (stream.name.clone(), stream.domain)));
+    let memory = context
+        .health
+        .wait_for("cursor", context.common.start_timeout, || async {
+            let mut memory = empty();
+            match writer.restore(&mut memory).await {
+                Ok(()) => Ok(Ok(memory)),
+                Err(why) if why.starts_with(EPOCH_BEHIND) => Ok(Err(why)),
+                Err(why) => Err(why),
+            }
+        })
+        .await?;
+    memory.map_err(|why| {
+        Exit::config(anyhow::anyhow!(
+            "{why}, the landscape says {}: raise `epoch` in sources/{}.yaml",
+            source.epoch,
+            source.name
+        ))
+    })
+}
+
+fn succeeded(source: &str) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    telemetry::SOURCE_LAST_SUCCESS.with_label_values(&[source]).set(now.as_secs_f64());
+}

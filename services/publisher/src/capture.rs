@@ -1,0 +1,624 @@
+//! Rows in, records out: what one pass over a source's stream makes of what it reads.
+//!
+//! Everything goes into a [`Batch`]: changes, letters and the memory of both, which the writer makes durable together. The memory
+//! runs ahead of what is durable by the batch that is being written; a batch that cannot be written is written again, never redone.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use connect::rows::{Broken, Fault, Read, Row};
+use landscape::{Content, Landscape, Source, Stream};
+use mapping::Tables;
+use model::{
+    Approval, ApprovalState, Change, ChangeId, ChangeMeta, Cursor, Data, Domain, Operation, Outgoing, RecordKey, Slot,
+    Timestamp,
+};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    letter::{Failed, Sender, fingerprint},
+    memory::{Candidate, Decision, Entry, Memory, NOTICE, Next},
+};
+
+/// A larger change becomes a letter: the broker takes 1 MB, and headers and frame need some of it.
+const LARGEST_CHANGE: usize = 900 * 1024;
+/// Rows of one transaction.
+const BATCH_ROWS: usize = 1_000;
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Rows that wait for the end of a full file, because their record may be free by then.
+const MOST_DEFERRED: usize = 1_000;
+/// Letters without key that one transaction can close.
+const MOST_UNCAUSED: usize = 16;
+/// Author of what Millrace itself wrote into a source.
+const OURSELVES: &str = "millrace";
+
+/// One source, its memory and what is about to be written.
+pub(crate) struct Capture {
+    landscape: Arc<Landscape>,
+    source: Source,
+    topics: avro::Topics,
+    writer: avro::Writer,
+    sender: Sender,
+    pub(crate) memory: Memory,
+    batch: Batch,
+    /// The newest changes of the batch that name no cause yet, with their place in it: at the end of a file they can close the
+    /// letters of that file that have no key.
+    uncaused: VecDeque<(usize, usize, RecordKey, Change)>,
+}
+
+/// What goes into one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) records: Vec<Outgoing>,
+    /// The newest entry of each cursor key.
+    pub(crate) cursor: BTreeMap<String, Option<Cursor>>,
+    pub(crate) tally: Tally,
+    rows: usize,
+    bytes: usize,
+}
+
+/// What to count once the batch is durable.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// (domain, outcome) → rows.
+    pub(crate) outcomes: BTreeMap<(&'static str, &'static str), u64>,
+    /// (domain, class, code).
+    pub(crate) letters: Vec<(&'static str, &'static str, String)>,
+    /// When each change was captured.
+    pub(crate) captured: Vec<(&'static str, Timestamp)>,
+}
+
+/// One pass over one stream.
+pub(crate) struct Pass {
+    pub(crate) stream: usize,
+    /// File name or path.
+    pub(crate) name: String,
+    /// Of a file: its columns as JSON, so that a letter's row can be read again.
+    pub(crate) columns: Option<String>,
+    /// When the source last changed, where rows have no stamp of their own.
+    pub(crate) changed_at: Timestamp,
+    /// Nothing was ever captured of this stream.
+    pub(crate) is_first: bool,
+    pub(crate) tables: Tables,
+    /// Keys met, and notices that are still true.
+    pub(crate) seen: HashSet<String>,
+    /// Every row told its key: only then does absence mean delete.
+    pub(crate) is_complete: bool,
+    /// A letter's row, captured again by command: a failure is told again.
+    pub(crate) is_replay: bool,
+    deferred: Vec<Row>,
+    is_final: bool,
+}
+
+impl Pass {
+    pub(crate) fn new(stream: usize, name: impl Into<String>, changed_at: Timestamp) -> Self {
+        Self {
+            stream,
+            name: name.into(),
+            columns: None,
+            changed_at,
+            is_first: false,
+            tables: Tables::default(),
+            seen: HashSet::new(),
+            is_complete: true,
+            is_replay: false,
+            deferred: Vec::new(),
+            is_final: false,
+        }
+    }
+}
+
+impl Capture {
+    pub(crate) fn new(
+        landscape: Arc<Landscape>,
+        source: Source,
+        topics: avro::Topics,
+        writer: avro::Writer,
+        memory: Memory,
+    ) -> Self {
+        let sender = Sender {
+            source: source.name.clone(),
+            office: source.office.clone(),
+            epoch: source.epoch,
+            policy_version: landscape.policy_version.clone(),
+        };
+        Self { landscape, source, topics, writer, sender, memory, batch: Batch::default(), uncaused: VecDeque::new() }
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    pub(crate) fn stream(&self, stream: usize) -> &Stream {
+        &self.source.streams[stream]
+    }
+
+    /// Time for a transaction.
+    pub(crate) fn is_full(&self) -> bool {
+        self.batch.rows >= BATCH_ROWS || self.batch.bytes >= BATCH_BYTES
+    }
+
+    pub(crate) fn batch(&mut self) -> Batch {
+        self.uncaused.clear();
+        std::mem::take(&mut self.batch)
+    }
+
+    /// Where the stream will be read on, durable with everything before it.
+    pub(crate) fn move_to(&mut self, stream: usize, position: String) {
+        if self.memory.position(stream) != Some(&position) {
+            let entry = self.memory.move_to(stream, position);
+            self.enter(entry);
+        }
+    }
+
+    /// Which commands are done, durable with what they caused.
+    pub(crate) fn move_commands(&mut self, position: String) {
+        let entry = self.memory.move_commands(position);
+        self.enter(entry);
+    }
+
+    /// The next pass sends this key, whatever was sent before.
+    pub(crate) fn send_again(&mut self, stream: usize, source_key: &str) {
+        if let Some(entry) = self.memory.send_again(stream, source_key) {
+            self.enter(entry);
+        }
+    }
+
+    /// The next pass tells it again, if it is still true.
+    pub(crate) fn forget_notice(&mut self, stream: usize, notice: &str) {
+        if let Some((_, tombstone)) = self.memory.close_notice(stream, notice) {
+            self.enter(tombstone);
+        }
+    }
+
+    /// A row that was taken before a restart: only its key matters.
+    pub(crate) fn pass_over(&mut self, pass: &mut Pass, read: &Read) {
+        match read {
+            Ok(row) => match self.source_key(pass.stream, &row.value) {
+                Some(key) => _ = pass.seen.insert(key),
+                None => self.note(pass, &row.raw),
+            },
+            Err(broken) => match self.source_key(pass.stream, &broken.supposed) {
+                Some(key) => {
+                    pass.seen.insert(key);
+                    pass.is_complete &= broken.fault.code == "ENCODING";
+                }
+                None => self.note(pass, &broken.raw),
+            },
+        }
+    }
+
+    /// One row or item.
+    pub(crate) fn take(&mut self, pass: &mut Pass, read: Read, now: Timestamp) {
+        self.batch.rows += 1;
+        match read {
+            Ok(row) => self.take_row(pass, row, now),
+            Err(broken) => self.take_broken(pass, &broken, now),
+        }
+    }
+
+    /// The file, or the sweep, as a whole is at fault: one letter, no rows.
+    pub(crate) fn refuse_whole(&mut self, pass: &mut Pass, fault: &Fault, version: &str, now: Timestamp) {
+        let notice = format!("{NOTICE}file:{}", pass.name);
+        pass.is_complete = false;
+        self.refuse(pass, &Refused { source_key: &notice, record_key: None, fault, raw: version.as_bytes(), line: 0 }, now);
+    }
+
+    /// After the last row of a full file or a complete sweep: the keys to delete. None at all when they are too many.
+    pub(crate) fn absent(&mut self, pass: &mut Pass, version: &str, now: Timestamp) -> Vec<String> {
+        if !pass.is_complete {
+            tracing::warn!(source = %self.source.name, stream = %self.stream(pass.stream).name, file = %pass.name,
+                "rows without readable key: nothing is deleted by absence in this pass");
+            return Vec::new();
+        }
+        let absent = self.memory.absent(pass.stream, &pass.seen);
+        let known = self.memory.live(pass.stream);
+        if self.source.max_deletes.allows(absent.len(), known) {
+            return absent;
+        }
+        let limit = self.source.max_deletes;
+        let fault = Fault::new(
+            "MASS_DELETE",
+            format!(
+                "{} of {known} known keys are missing, more than {} % (and more than {}); nothing was deleted",
+                absent.len(),
+                limit.percent,
+                limit.at_least
+            ),
+        )
+        .observed(absent.len().to_string());
+        let notice = format!("{NOTICE}deletes:{}", pass.name);
+        self.refuse(pass, &Refused { source_key: &notice, record_key: None, fault: &fault, raw: version.as_bytes(), line: 0 }, now);
+        Vec::new()
+    }
+
+    /// One key is gone at the source.
+    pub(crate) fn delete(&mut self, pass: &mut Pass, source_key: &str, now: Timestamp) {
+        let has_stamps = self.stream(pass.stream).stamp.is_some();
+        let Some((key, next, entry)) = self.memory.delete(pass.stream, source_key, has_stamps, now) else { return };
+        self.batch.rows += 1;
+        let meta = self.meta(pass, source_key, &pass.name, now, &next);
+        self.push_change(pass, &key, Change { meta: ChangeMeta { operation: Operation::Delete, ..meta }, data: None });
+        self.enter(entry);
+        self.count(pass, "ok");
+    }
+
+    /// Rows whose record was taken are tried once more, after the deletes; what is still taken becomes a letter.
+    pub(crate) fn finish(&mut self, pass: &mut Pass, now: Timestamp) {
+        pass.is_final = true;
+        for row in std::mem::take(&mut pass.deferred) {
+            self.take_row(pass, row, now);
+        }
+        self.close_notices(pass);
+    }
+
+    /// A file, or a row without key, that was at fault and no longer is: one of the changes that the pass sent closes its letter.
+    fn close_notices(&mut self, pass: &Pass) {
+        for notice in self.memory.untrue_notices(pass.stream, &pass.name, &pass.seen) {
+            let Some((index, stream, key, mut change)) = self.uncaused.pop_back() else { return };
+            let Some((letter, tombstone)) = self.memory.close_notice(pass.stream, &notice) else { continue };
+            change.meta.causation_id = Some(letter.0);
+            if let Some(outgoing) = self.encode(stream, &key, &change) {
+                self.batch.records[index] = outgoing;
+                self.enter(tombstone);
+            }
+        }
+    }
+
+    fn take_row(&mut self, pass: &mut Pass, row: Row, now: Timestamp) {
+        let Some(source_key) = self.source_key(pass.stream, &row.value) else {
+            let columns = self.stream(pass.stream).key.join("/");
+            let fault = Fault::new("KEY_MISSING", format!("the row has no {columns}, which names it")).field(columns);
+            self.refuse_unnamed(pass, &row.raw, row.line, &fault, now);
+            return;
+        };
+        let is_again = !pass.seen.insert(source_key.clone()) && !pass.is_final;
+        if is_again && pass.columns.is_some() && self.stream(pass.stream).content == Content::Full {
+            let fault = Fault::new("KEY_TWICE", format!("another row of this file has the key `{source_key}` too"));
+            self.refuse_row_only(pass, &row, &fault.observed(&source_key), now);
+            return;
+        }
+        let mapped = match self.map(pass, &row) {
+            Ok(mapped) => mapped,
+            Err(fault) => return self.refuse_key(pass, &row, &source_key, None, &fault, now),
+        };
+        let candidate = Candidate {
+            stream: pass.stream,
+            source_key: &source_key,
+            record_key: &mapped.key,
+            hash: &mapped.hash,
+            stamp: mapped.stamp,
+            now,
+        };
+        match self.memory.decide(&candidate) {
+            Decision::Duplicate => self.count(pass, "duplicate"),
+            Decision::Taken { .. } if self.may_defer(pass) => pass.deferred.push(row),
+            Decision::Taken { by } => {
+                let fault = Fault::new("KEY_TAKEN", format!("record `{}` already comes from the source key `{by}`", mapped.key))
+                    .observed(&by);
+                self.refuse_key(pass, &row, &source_key, Some(mapped.key), &fault, now);
+            }
+            Decision::Send(next) => self.send(pass, &row, &candidate, &mapped, next),
+        }
+    }
+
+    fn send(&mut self, pass: &mut Pass, row: &Row, candidate: &Candidate<'_>, mapped: &Mapped, mut next: Next) {
+        let now = candidate.now;
+        let version = mapped.stamp.map_or_else(|| pass.name.clone(), |stamp| stamp.to_string());
+        if mapped.is_echo {
+            let entry = self.memory.remember(candidate, next.sequence, &version);
+            self.enter(entry);
+            return self.count(pass, "echo");
+        }
+        let shown = mapped.version.as_deref().unwrap_or(&version);
+        let meta = ChangeMeta {
+            operation: if pass.is_first { Operation::Snapshot } else { Operation::Upsert },
+            occurred_at: mapped.stamp.unwrap_or(if pass.is_first { now } else { pass.changed_at.min(now) }),
+            author: mapped.author.clone(),
+            approval: mapped.approval.clone(),
+            ..self.meta(pass, candidate.source_key, shown, now, &next)
+        };
+        let change = Change { meta, data: Some(mapped.data.clone()) };
+        let Some(outgoing) = self.encode(pass.stream, candidate.record_key, &change) else { return };
+        let size = outgoing.value.as_ref().map_or(0, Vec::len);
+        if size > LARGEST_CHANGE {
+            let fault = Fault::new(
+                "TOO_LARGE",
+                format!("the record has {} KiB, a record may have {} KiB", size.div_ceil(1024), LARGEST_CHANGE / 1024),
+            )
+            .observed(format!("{size} bytes"));
+            return self.refuse_key(pass, row, candidate.source_key, Some(mapped.key.clone()), &fault, now);
+        }
+        if let Some(old) = next.leaves.take() {
+            let leaving = Next { sequence: next.sequence, leaves: None, closes: None };
+            let meta = self.meta(pass, candidate.source_key, shown, now, &leaving);
+            let meta = ChangeMeta { operation: Operation::Delete, occurred_at: change.meta.occurred_at, ..meta };
+            self.push_change(pass, &old, Change { meta, data: None });
+        }
+        if next.closes.is_none() {
+            self.uncaused.push_back((self.batch.records.len(), pass.stream, mapped.key.clone(), change));
+            if self.uncaused.len() > MOST_UNCAUSED {
+                self.uncaused.pop_front();
+            }
+        }
+        self.push(outgoing);
+        let entry = self.memory.remember(candidate, next.sequence, &version);
+        self.enter(entry);
+        self.batch.tally.captured.push((self.domain(pass.stream).name(), now));
+        self.count(pass, "ok");
+    }
+
+    fn map(&self, pass: &Pass, row: &Row) -> Result<Mapped, Fault> {
+        let stream = self.stream(pass.stream);
+        let text = |column: &Option<String>| column.as_ref().and_then(|column| row.value.get(column)).and_then(scalar);
+        let stamp = match &stream.stamp {
+            None => None,
+            Some(column) => Some(
+                stamp(text(&stream.stamp).as_deref(), stream.stamp_format.as_deref())
+                    .map_err(|why| Fault::new("STAMP_MISSING", format!("stamp `{column}`: {why}")).field(column))?,
+            ),
+        };
+        let approval = match text(&stream.approval) {
+            None => None,
+            Some(state) => Some(approval(&state).map_err(|fault| match &stream.approval {
+                Some(column) => fault.field(column),
+                None => fault,
+            })?),
+        };
+        let value = Value::Object(row.value.clone());
+        let input = mapping::Row { row: &value, source: &self.source.name, tables: &pass.tables };
+        let data = self.landscape.mappings.to_canonical_with(&stream.mapping, stream.domain, input).map_err(|error| Fault {
+            code: error.code,
+            message: error.to_string(),
+            field: error.field,
+            observed: error.observed,
+        })?;
+        let key = data.key().map_err(|error| Fault::new("KEY_MISSING", error.to_string()))?;
+        let author = text(&stream.author);
+        Ok(Mapped {
+            hash: hash(&data, approval.as_ref()),
+            key,
+            stamp,
+            approval,
+            version: text(&stream.version),
+            is_echo: author.as_deref().is_some_and(|author| author.eq_ignore_ascii_case(OURSELVES)),
+            author,
+            data,
+        })
+    }
+
+    fn take_broken(&mut self, pass: &mut Pass, broken: &Broken, now: Timestamp) {
+        match self.source_key(pass.stream, &broken.supposed) {
+            Some(source_key) => {
+                // A row of the wrong width may show another row's key: good enough for a letter, not for a delete.
+                pass.is_complete &= broken.fault.code == "ENCODING";
+                pass.seen.insert(source_key.clone());
+                let refused =
+                    Refused { source_key: &source_key, record_key: None, fault: &broken.fault, raw: &broken.raw, line: broken.line };
+                self.refuse(pass, &refused, now);
+            }
+            None => self.refuse_unnamed(pass, &broken.raw, broken.line, &broken.fault, now),
+        }
+    }
+
+    fn refuse_key(&mut self, pass: &mut Pass, row: &Row, source_key: &str, record_key: Option<RecordKey>, fault: &Fault, now: Timestamp) {
+        self.refuse(pass, &Refused { source_key, record_key, fault, raw: &row.raw, line: row.line }, now);
+    }
+
+    /// The key belongs to another row, which is good: the letter must not stand in its way.
+    fn refuse_row_only(&mut self, pass: &mut Pass, row: &Row, fault: &Fault, now: Timestamp) {
+        let notice = row_notice(pass, &row.raw);
+        self.refuse(pass, &Refused { source_key: &notice, record_key: None, fault, raw: &row.raw, line: row.line }, now);
+    }
+
+    fn refuse_unnamed(&mut self, pass: &mut Pass, raw: &[u8], line: u64, fault: &Fault, now: Timestamp) {
+        self.note(pass, raw);
+        let notice = row_notice(pass, raw);
+        self.refuse(pass, &Refused { source_key: &notice, record_key: None, fault, raw, line }, now);
+    }
+
+    fn note(&self, pass: &mut Pass, raw: &[u8]) {
+        pass.is_complete = false;
+        pass.seen.insert(row_notice(pass, raw));
+    }
+
+    fn refuse(&mut self, pass: &mut Pass, refused: &Refused<'_>, now: Timestamp) {
+        pass.seen.insert(refused.source_key.to_owned());
+        let domain = self.domain(pass.stream);
+        let last = self.memory.sent(pass.stream, refused.source_key);
+        let failed = Failed {
+            domain,
+            source_key: refused.source_key.trim_start_matches(NOTICE),
+            record_key: refused.record_key.clone().or_else(|| last.and_then(|last| last.record_key.clone())),
+            after: last.map_or(0, |last| last.sequence),
+            replaces: self.memory.letter(pass.stream, refused.source_key),
+            fault: refused.fault,
+            raw: refused.raw,
+            place: self.place(pass, refused.line),
+            now,
+        };
+        let id = self.sender.id(&failed);
+        if failed.replaces.as_ref() == Some(&id) && !pass.is_replay {
+            return self.count(pass, "duplicate");
+        }
+        let letter = self.sender.letter(failed);
+        let key = format!("{domain}/{}", refused.source_key.trim_start_matches(NOTICE));
+        self.batch.tally.letters.push((domain.name(), letter.class.name(), letter.code.clone()));
+        let outgoing = match self.writer.encode(&letter) {
+            Ok(value) => Outgoing {
+                topic: self.topics.dlq(&self.source.name),
+                slot: Slot::of(&key, self.landscape.kafka.slots),
+                key,
+                value: Some(value),
+                headers: deadletter::headers(&letter),
+            },
+            // Our own schemas always encode our own types; were it otherwise, the row would be met again at the next pass.
+            Err(error) => return tracing::error!(%error, letter = %id, "encoding a letter"),
+        };
+        self.push(outgoing);
+        let entry = self.memory.refuse(pass.stream, refused.source_key, &id);
+        self.enter(entry);
+        self.count(pass, "dead_lettered");
+    }
+
+    fn place(&self, pass: &Pass, line: u64) -> BTreeMap<String, String> {
+        let mut place = BTreeMap::from([("stream".to_owned(), self.stream(pass.stream).name.clone())]);
+        if let Some(columns) = &pass.columns {
+            place.insert("file".to_owned(), pass.name.clone());
+            place.insert("columns".to_owned(), columns.clone());
+        }
+        if line > 0 {
+            place.insert("line".to_owned(), line.to_string());
+        }
+        place
+    }
+
+    fn meta(&self, pass: &Pass, source_key: &str, version: &str, now: Timestamp, next: &Next) -> ChangeMeta {
+        let change_id = ChangeId(Uuid::now_v7());
+        ChangeMeta {
+            change_id,
+            source: self.source.name.clone(),
+            source_entity: self.stream(pass.stream).name.clone(),
+            source_key: source_key.to_owned(),
+            source_version: version.to_owned(),
+            source_epoch: self.source.epoch,
+            source_sequence: next.sequence,
+            operation: Operation::Upsert,
+            occurred_at: pass.changed_at.min(now),
+            captured_at: now,
+            author: None,
+            approval: None,
+            correlation_id: change_id,
+            causation_id: next.closes.as_ref().map(|letter| letter.0.clone()),
+            origin: vec![self.source.name.clone()],
+        }
+    }
+
+    fn may_defer(&self, pass: &Pass) -> bool {
+        !pass.is_final && pass.deferred.len() < MOST_DEFERRED && self.stream(pass.stream).content == Content::Full
+    }
+
+    fn source_key(&self, stream: usize, value: &Map<String, Value>) -> Option<String> {
+        let parts = self.stream(stream).key.iter().map(|column| value.get(column).and_then(scalar).filter(|part| !part.is_empty()));
+        Some(parts.collect::<Option<Vec<_>>>()?.iter().map(|part| escape(part)).collect::<Vec<_>>().join("/"))
+    }
+
+    fn domain(&self, stream: usize) -> Domain {
+        self.stream(stream).domain
+    }
+
+    fn push_change(&mut self, pass: &Pass, key: &RecordKey, change: Change) {
+        if let Some(outgoing) = self.encode(pass.stream, key, &change) {
+            self.push(outgoing);
+        }
+    }
+
+    fn encode(&self, stream: usize, key: &RecordKey, change: &Change) -> Option<Outgoing> {
+        let domain = self.domain(stream);
+        match self.writer.encode_change(domain, change) {
+            Ok(value) => Some(Outgoing {
+                topic: self.topics.change(domain),
+                slot: key.slot(domain, self.landscape.kafka.slots),
+                key: key.to_string(),
+                value: Some(value),
+                headers: avro::headers::change(change, domain, key),
+            }),
+            Err(error) => {
+                tracing::error!(%error, %domain, "encoding a change");
+                None
+            }
+        }
+    }
+
+    fn push(&mut self, outgoing: Outgoing) {
+        self.batch.bytes += outgoing.value.as_ref().map_or(0, Vec::len);
+        self.batch.records.push(outgoing);
+    }
+
+    fn enter(&mut self, (key, cursor): Entry) {
+        self.batch.cursor.insert(key, cursor);
+    }
+
+    fn count(&mut self, pass: &Pass, outcome: &'static str) {
+        *self.batch.tally.outcomes.entry((self.domain(pass.stream).name(), outcome)).or_default() += 1;
+    }
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.cursor.is_empty()
+    }
+}
+
+struct Mapped {
+    data: Data,
+    key: RecordKey,
+    hash: String,
+    stamp: Option<Timestamp>,
+    version: Option<String>,
+    author: Option<String>,
+    approval: Option<Approval>,
+    is_echo: bool,
+}
+
+struct Refused<'a> {
+    source_key: &'a str,
+    record_key: Option<RecordKey>,
+    fault: &'a Fault,
+    raw: &'a [u8],
+    line: u64,
+}
+
+fn row_notice(pass: &Pass, raw: &[u8]) -> String {
+    format!("{NOTICE}row:{}:{}", pass.name, fingerprint(raw))
+}
+
+/// `/` and `%` are escaped in a part, and so is a `!` that would make it a notice.
+pub(crate) fn escape(part: &str) -> String {
+    let part = part.trim().replace('%', "%25").replace('/', "%2F");
+    match part.strip_prefix(NOTICE) {
+        Some(rest) => format!("%21{rest}"),
+        None => part,
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    connect::http_poll::scalar(value).map(|text| text.trim().to_owned())
+}
+
+fn hash(data: &Data, approval: Option<&Approval>) -> String {
+    let bytes = serde_json::to_vec(&(data, approval)).expect("canonical records are plain data with text keys");
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
+}
+
+fn stamp(text: Option<&str>, format: Option<&str>) -> Result<Timestamp, String> {
+    let text = text.filter(|text| !text.is_empty()).ok_or("it is empty")?;
+    let Some(format) = format else { return text.parse() };
+    let wrong = |error: jiff::Error| format!("`{text}` does not fit `{format}`: {error}");
+    let parsed = jiff::fmt::strtime::parse(format, text).map_err(wrong)?;
+    let instant = match parsed.to_timestamp() {
+        Ok(instant) => instant,
+        Err(_) => {
+            let local = parsed.to_datetime().or_else(|_| parsed.to_date().map(|date| date.at(0, 0, 0, 0))).map_err(wrong)?;
+            // A stamp without zone is UTC.
+            jiff::tz::TimeZone::UTC.to_timestamp(local).map_err(wrong)?
+        }
+    };
+    Ok(Timestamp::from_micros(instant.as_microsecond()))
+}
+
+fn approval(state: &str) -> Result<Approval, Fault> {
+    let known = serde_json::from_value(Value::String(state.to_ascii_uppercase())).unwrap_or(ApprovalState::Unknown);
+    if known == ApprovalState::Unknown {
+        let message = format!("`{state}` is no state of approval (DRAFT, PENDING, APPROVED, REJECTED, RETIRED)");
+        return Err(Fault::new("MAPPING_VALUE", message).observed(state));
+    }
+    Ok(Approval { state: known, by: None, at: None, request: None })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! `command.<source>`: capture a source key again.
+//!
+//! A command that names a letter maps the letter's row anew, unless a later good row of that key came. One without a letter, or
+//! about a whole file, lets the next pass read everything again and send that key whatever was sent before.
+
+use std::collections::BTreeMap;
+
+use connect::{csv, http_poll};
+use kafka::{FollowConfig, Followed, Follower, Record, Start};
+use landscape::Input;
+use model::{Act, Command, DeadLetter, LetterId, Slot, Stage};
+use service::{CancellationToken, Exit};
+use tokio::sync::mpsc;
+
+use crate::{
+    capture::{Capture, Pass},
+    files::{Files, Trouble},
+    memory::NOTICE,
+    position::{self, CommandPosition, FilePosition},
+    poll,
+    writer::{Writer, now},
+};
+
+/// The commands of one source.
+pub(crate) struct Commands {
+    records: mpsc::Receiver<Followed>,
+    dlq_topic: String,
+    slots: u32,
+}
+
+impl Commands {
+    /// Follows the topic from where the memory says.
+    pub(crate) fn follow(
+        writer: &Writer,
+        topics: &avro::Topics,
+        capture: &Capture,
+        slots: u32,
+        stop: CancellationToken,
+    ) -> Result<Self, Exit> {
+        let source = &capture.source().name;
+        let done: CommandPosition = position::read(capture.memory.commands());
+        let start = if done.is_empty() { Start::Beginning } else { Start::Offsets(done) };
+        let config = FollowConfig {
+            client: writer.client.clone(),
+            group: writer.group.clone(),
+            topics: vec![(topics.command(source), start)],
+        };
+        let records = Follower::spawn(config, stop).map_err(Exit::died)?;
+        Ok(Self { records, dlq_topic: topics.dlq(source), slots })
+    }
+
+    /// The next command, as a record. Never answers once the follower has ended.
+    pub(crate) async fn next(&mut self) -> Record {
+        loop {
+            match self.records.recv().await {
+                Some(Followed::Record(record)) => return record,
+                Some(Followed::CaughtUp) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Does what the command says; durable with the position behind it.
+    pub(crate) async fn obey(
+        &self,
+        record: Record,
+        capture: &mut Capture,
+        writer: &mut Writer,
+        files: Option<&mut Files>,
+    ) -> Result<(), Trouble> {
+        let command = match &record.value {
+            None => None,
+            Some(value) => match writer.decode::<Command>(value).await {
+                Ok(command) => Some(command),
+                Err(error) => {
+                    tracing::error!(%error, offset = record.offset, "a command cannot be read and is passed over");
+                    None
+                }
+            },
+        };
+        if let Some(command) = command.filter(|command| command.act == Act::Capture && command.stage != Stage::Deliver) {
+            self.capture(&command, capture, writer, files).await?;
+        }
+        let mut done: CommandPosition = position::read(capture.memory.commands());
+        done.insert(record.partition, record.offset + 1);
+        capture.move_commands(position::write(&done));
+        writer.commit(capture.batch()).await?;
+        Ok(())
+    }
+
+    async fn capture(
+        &self,
+        command: &Command,
+        capture: &mut Capture,
+        writer: &Writer,
+        files: Option<&mut Files>,
+    ) -> Result<(), Trouble> {
+        let Some(source_key) = &command.source_key else {
+            tracing::warn!(command = %command.command_id, "a capture command without source key is passed over");
+            return Ok(());
+        };
+        let Some(letter) = &command.letter else {
+            for stream in streams_of(command, capture) {
+                capture.send_again(stream, source_key);
+                read_all_again(stream, capture);
+            }
+            return Ok(());
+        };
+        let found = streams_of(command, capture).into_iter().find_map(|stream| {
+            let keys = [source_key.clone(), format!("{NOTICE}{source_key}")];
+            keys.into_iter().find(|key| capture.memory.letter(stream, key).as_ref() == Some(letter)).map(|key| (stream, key))
+        });
+        let Some((stream, known_as)) = found else {
+            tracing::info!(%letter, "a later row of that key came; the letter is not captured again");
+            return Ok(());
+        };
+        if known_as.starts_with(NOTICE) && !source_key.starts_with("row:") {
+            capture.forget_notice(stream, &known_as);
+            read_all_again(stream, capture);
+            return Ok(());
+        }
+        match self.find(letter, command, source_key, writer).await {
+            Some(letter) => map_again(stream, &known_as, &letter, capture, files),
+            None => {
+                tracing::warn!(%letter, "the letter is no longer in the topic; the whole source is read again");
+                capture.send_again(stream, source_key);
+                read_all_again(stream, capture);
+                Ok(())
+            }
+        }
+    }
+
+    /// The letter's bytes, from the slot that its key has.
+    async fn find(&self, id: &LetterId, command: &Command, source_key: &str, writer: &Writer) -> Option<DeadLetter> {
+        let slot = command.domain.map(|domain| Slot::of(&format!("{domain}/{source_key}"), self.slots).0);
+        let records = kafka::read_all(&writer.client, &writer.group, &self.dlq_topic, slot.map(|slot| vec![slot])).await;
+        let records = records.inspect_err(|error| tracing::warn!(%error, "reading the letters")).ok()?;
+        for value in records.into_iter().rev().filter_map(|record| record.value) {
+            if let Ok(letter) = writer.decode::<DeadLetter>(&value).await
+                && letter.id == *id
+            {
+                return Some(letter);
+            }
+        }
+        None
+    }
+}
+
+fn streams_of(command: &Command, capture: &Capture) -> Vec<usize> {
+    let streams = capture.source().streams.iter().enumerate();
+    streams.filter(|(_, stream)| command.domain.is_none_or(|domain| stream.domain == domain)).map(|(index, _)| index).collect()
+}
+
+/// What is known is dropped as a duplicate, so reading everything again sends only what is new.
+fn read_all_again(stream: usize, capture: &mut Capture) {
+    let position = match &capture.stream(stream).input {
+        Input::Files { .. } => position::write(&FilePosition::default()),
+        Input::Path { .. } => position::write(&position::PollPosition::default()),
+    };
+    capture.move_to(stream, position);
+}
+
+fn map_again(
+    stream: usize,
+    known_as: &str,
+    letter: &DeadLetter,
+    capture: &mut Capture,
+    files: Option<&mut Files>,
+) -> Result<(), Trouble> {
+    if letter.truncated {
+        tracing::warn!(letter = %letter.id, "the letter's row was cut; correct it at the source");
+        return Ok(());
+    }
+    let place: &BTreeMap<String, String> = &letter.headers;
+    let declared = capture.stream(stream).clone();
+    let name = place.get("file").cloned().unwrap_or_else(|| letter.system.clone());
+    let mut pass = Pass::new(stream, name, now());
+    pass.is_replay = true;
+    let read = match &declared.input {
+        Input::Files { format, .. } => {
+            pass.columns = place.get("columns").cloned();
+            let columns: Vec<String> = position::read(pass.columns.as_deref());
+            if let Some(files) = files {
+                pass.tables = files.tables(&declared.lookups)?;
+            }
+            csv::read_again(&letter.payload, &csv::Format::from(format), &columns)
+        }
+        Input::Path { .. } => http_poll::read_again(&letter.payload, &poll::shape(&declared)),
+    };
+    // A row without key has one now, or the letter is written again under its own name.
+    let is_named = read.is_ok();
+    capture.take(&mut pass, read, now());
+    if is_named && known_as.starts_with(NOTICE) {
+        capture.finish(&mut pass, now());
+    }
+    Ok(())
+}

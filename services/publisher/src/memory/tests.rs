@@ -1,0 +1,201 @@
+use super::*;
+
+const ITEMS: usize = 0;
+
+struct Case {
+    memory: Memory,
+    now: i64,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self::of_epoch(1)
+    }
+
+    fn of_epoch(epoch: i64) -> Self {
+        Self { memory: Memory::new(epoch, [("items".into(), Domain::Item), ("kits".into(), Domain::Item)]), now: 1_000 }
+    }
+
+    fn decide_in(&self, stream: usize, source_key: &str, record: &str, hash: &str, stamp: Option<i64>) -> Decision {
+        let key = RecordKey::parse(Domain::Item, record).unwrap();
+        self.memory.decide(&candidate(stream, source_key, &key, hash, stamp, self.now))
+    }
+
+    /// Decides and, when it is sent, remembers: the sequence.
+    fn row(&mut self, source_key: &str, record: &str, hash: &str, stamp: Option<i64>) -> Option<i64> {
+        let Decision::Send(next) = self.decide_in(ITEMS, source_key, record, hash, stamp) else { return None };
+        let key = RecordKey::parse(Domain::Item, record).unwrap();
+        let version = stamp.map_or_else(|| "items.csv".to_owned(), |stamp| Timestamp::from_micros(stamp).to_string());
+        let candidate = candidate(ITEMS, source_key, &key, hash, stamp, self.now);
+        self.memory.remember(&candidate, next.sequence, &version);
+        Some(next.sequence)
+    }
+}
+
+fn candidate<'a>(
+    stream: usize,
+    source_key: &'a str,
+    record_key: &'a RecordKey,
+    hash: &'a str,
+    stamp: Option<i64>,
+    now: i64,
+) -> Candidate<'a> {
+    let stamp = stamp.map(Timestamp::from_micros);
+    Candidate { stream, source_key, record_key, hash, stamp, now: Timestamp::from_micros(now) }
+}
+
+#[test]
+fn the_same_content_is_a_duplicate_whatever_its_stamp() {
+    let mut case = Case::new();
+    assert_eq!(case.row("1", "P-1/A", "a", Some(10)), Some(10));
+    assert_eq!(case.decide_in(ITEMS, "1", "P-1/A", "a", Some(10)), Decision::Duplicate);
+    assert_eq!(case.decide_in(ITEMS, "1", "P-1/A", "a", Some(20)), Decision::Duplicate);
+}
+
+#[test]
+fn other_content_under_the_same_stamp_gets_the_next_sequence() {
+    let mut case = Case::new();
+    let stamped = |case: &mut Case, hash: &str, stamp| case.row("1", "P-1/A", hash, Some(stamp));
+    assert_eq!(stamped(&mut case, "a", 10), Some(10));
+    assert_eq!(stamped(&mut case, "b", 10), Some(11));
+    assert_eq!(stamped(&mut case, "c", 10), Some(12));
+    assert_eq!(stamped(&mut case, "d", 11), Some(13), "a newer stamp is newer, even where the sequence ran ahead");
+    assert_eq!(stamped(&mut case, "e", 90), Some(90));
+}
+
+#[test]
+fn a_lower_stamp_is_published_as_it_is_and_the_memory_stays_ahead() {
+    let mut case = Case::new();
+    let stamped = |case: &mut Case, hash: &str, stamp| case.row("1", "P-1/A", hash, Some(stamp));
+    assert_eq!(stamped(&mut case, "a", 100), Some(100));
+    assert_eq!(stamped(&mut case, "b", 50), Some(50));
+    assert_eq!(stamped(&mut case, "b", 50), None, "found again in the overlap");
+    assert_eq!(stamped(&mut case, "c", 70), Some(70), "still stale");
+    assert_eq!(stamped(&mut case, "d", 100), Some(101));
+}
+
+#[test]
+fn without_stamps_the_sequence_is_the_capture_and_always_grows() {
+    let mut case = Case::new();
+    assert_eq!(case.row("1", "P-1/A", "a", None), Some(1_000));
+    assert_eq!(case.row("1", "P-1/A", "b", None), Some(1_001), "in the same microsecond");
+    case.now = 500;
+    assert_eq!(case.row("1", "P-1/A", "c", None), Some(1_002), "after the clock went back");
+    case.now = 5_000;
+    assert_eq!(case.row("1", "P-1/A", "d", None), Some(5_000));
+}
+
+#[test]
+fn a_raised_epoch_begins_its_own_numbers_and_the_old_content_is_still_a_duplicate() {
+    let mut case = Case::new();
+    case.row("1", "P-1/A", "a", Some(900));
+    let (key, cursor) = case.memory.entry(ITEMS, "1", case.memory.sent(ITEMS, "1").unwrap().clone());
+    let mut case = Case::of_epoch(2);
+    assert_eq!(case.memory.restore(&key, cursor), 1);
+    assert_eq!(case.row("1", "P-1/A", "a", Some(5)), None);
+    assert_eq!(case.row("1", "P-1/A", "b", Some(5)), Some(5));
+    assert_eq!(case.memory.sent(ITEMS, "1").unwrap().epoch, 2);
+}
+
+#[test]
+fn a_second_source_key_for_a_record_is_refused_while_the_first_one_lives() {
+    let mut case = Case::new();
+    case.row("1", "P-1/A", "a", None);
+    assert_eq!(case.decide_in(ITEMS, "2", "P-1/A", "a", None), Decision::Taken { by: "1".into() });
+    assert_eq!(case.decide_in(1, "1", "P-1/A", "a", None), Decision::Taken { by: "1".into() }, "in another stream too");
+    case.memory.delete(ITEMS, "1", false, Timestamp::from_micros(2_000)).unwrap();
+    assert!(matches!(case.decide_in(ITEMS, "2", "P-1/A", "a", None), Decision::Send(_)));
+}
+
+#[test]
+fn a_changed_key_component_leaves_the_old_record() {
+    let mut case = Case::new();
+    case.row("1", "P-1/A", "a", Some(10));
+    let expected = Next { sequence: 11, leaves: Some(RecordKey::parse(Domain::Item, "P-1/A").unwrap()), closes: None };
+    assert_eq!(case.decide_in(ITEMS, "1", "P-1/B", "b", Some(5)), Decision::Send(expected));
+    case.row("1", "P-1/B", "b", Some(20));
+    assert_eq!(case.memory.live(ITEMS), 1);
+    assert!(matches!(case.decide_in(ITEMS, "2", "P-1/A", "a", None), Decision::Send(_)), "the old record is free again");
+}
+
+#[test]
+fn a_delete_knows_its_record_and_grows_and_what_comes_back_is_sent() {
+    let mut case = Case::new();
+    case.row("1", "P-1/A", "a", Some(10));
+    case.row("2", "P-2/A", "a", None);
+    assert_eq!(case.memory.absent(ITEMS, &HashSet::new()), ["1", "2"]);
+    assert_eq!(case.memory.absent(ITEMS, &HashSet::from(["1".into()])), ["2"]);
+    let (key, next, (_, entry)) = case.memory.delete(ITEMS, "1", true, Timestamp::from_micros(9_000)).unwrap();
+    assert_eq!((key.as_str(), next.sequence), ("P-1/A", 11), "the capture's clock must not fence off the source's next stamp");
+    assert!(entry.unwrap().sent.unwrap().deleted);
+    let (_, next, _) = case.memory.delete(ITEMS, "2", false, Timestamp::from_micros(9_000)).unwrap();
+    assert_eq!(next.sequence, 9_000);
+    assert!(case.memory.absent(ITEMS, &HashSet::new()).is_empty());
+    assert_eq!(case.memory.live(ITEMS), 0);
+    assert!(case.memory.delete(ITEMS, "1", true, Timestamp::from_micros(9_000)).is_none());
+    assert_eq!(case.row("1", "P-1/A", "a", Some(12)), Some(12));
+}
+
+#[test]
+fn the_next_good_row_of_a_refused_key_closes_its_letter_even_with_the_old_content() {
+    let mut case = Case::new();
+    let letter = LetterId("erp/item/1".into());
+    case.memory.refuse(ITEMS, "1", &letter);
+    assert_eq!(case.memory.live(ITEMS), 0);
+    let first = case.decide_in(ITEMS, "1", "P-1/A", "a", Some(10));
+    assert_eq!(first, Decision::Send(Next { sequence: 10, leaves: None, closes: Some(letter.clone()) }));
+    case.row("1", "P-1/A", "a", Some(10));
+    assert_eq!(case.memory.letter(ITEMS, "1"), None);
+    case.memory.refuse(ITEMS, "1", &letter);
+    assert_eq!(case.memory.live(ITEMS), 1, "what was sent before stays");
+    let again = case.decide_in(ITEMS, "1", "P-1/A", "a", Some(10));
+    assert_eq!(again, Decision::Send(Next { sequence: 11, leaves: None, closes: Some(letter) }));
+}
+
+#[test]
+fn a_notice_is_closed_once_it_is_no_longer_true() {
+    let mut case = Case::new();
+    let letter = LetterId("erp/item/9".into());
+    let (key, _) = case.memory.refuse(ITEMS, "!file:items.csv", &letter);
+    assert_eq!(key, "items/!file:items.csv");
+    assert_eq!(case.memory.letter(ITEMS, "!file:items.csv"), Some(letter.clone()));
+    case.memory.refuse(ITEMS, "!row:items.csv:77", &LetterId("erp/item/8".into()));
+    case.memory.refuse(ITEMS, "!row:items.csv2:77", &LetterId("erp/item/7".into()));
+    let met = HashSet::from(["!row:items.csv:77".into()]);
+    assert_eq!(case.memory.untrue_notices(ITEMS, "items.csv", &met), ["!file:items.csv"]);
+    let (closed, (key, tombstone)) = case.memory.close_notice(ITEMS, "!file:items.csv").unwrap();
+    assert_eq!((closed, key.as_str(), tombstone), (letter, "items/!file:items.csv", None));
+    assert!(case.memory.close_notice(ITEMS, "!file:items.csv").is_none());
+}
+
+#[test]
+fn what_was_written_restores_the_same_memory() {
+    let mut case = Case::new();
+    let mut entries = Vec::new();
+    let key = RecordKey::parse(Domain::Item, "P-1/A").unwrap();
+    let row = candidate(ITEMS, "1", &key, "a", None, 1_000);
+    entries.push(case.memory.remember(&row, 1_000, "items.csv"));
+    let row = candidate(ITEMS, "A/2", &key, "a", None, 1_000);
+    assert!(matches!(case.memory.decide(&row), Decision::Taken { .. }));
+    entries.push(case.memory.refuse(ITEMS, "A/2", &LetterId("erp/item/2".into())));
+    entries.push(case.memory.refuse(ITEMS, "!row:7", &LetterId("erp/item/3".into())));
+    entries.push(case.memory.move_to(ITEMS, "here".into()));
+    entries.push(case.memory.move_commands("there".into()));
+    let mut restored = Case::new();
+    for (key, cursor) in entries {
+        restored.memory.restore(&key, cursor);
+    }
+    restored.memory.restore("gone/1", Some(Cursor { epoch: 7, ..Cursor::default() }));
+    let shown = |memory: &Memory| {
+        (
+            memory.position(ITEMS).map(ToOwned::to_owned),
+            memory.commands().map(ToOwned::to_owned),
+            memory.live(ITEMS),
+            memory.sent(ITEMS, "1").cloned(),
+            memory.letter(ITEMS, "A/2"),
+            memory.letter(ITEMS, "!row:7"),
+        )
+    };
+    assert_eq!(shown(&restored.memory), shown(&case.memory));
+    assert_eq!(restored.decide_in(ITEMS, "2", "P-1/A", "b", None), Decision::Taken { by: "1".into() });
+}

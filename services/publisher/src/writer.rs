@@ -1,0 +1,207 @@
+//! Makes batches durable: changes, letters and cursor entries in one transaction.
+//!
+//! A transaction that aborted is written again. One whose end is unknown is looked up in the cursor topic, read to its uncommitted
+//! end: there are its entries, or there are not, and then it is written again. Only another publisher of the same source ends this.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use avro::DecodeError;
+use kafka::{Client, TransactError, Transactor};
+use model::{Cursor, Outgoing, Slot, Timestamp};
+use registry::Registry;
+use service::{Exit, Health};
+
+use crate::{
+    capture::{Batch, Tally},
+    memory::Memory,
+};
+
+/// Shortest and longest pause before a transaction is tried again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const PART: &str = "kafka";
+
+/// The one writer of a source.
+pub(crate) struct Writer {
+    pub(crate) client: Client,
+    pub(crate) group: String,
+    pub(crate) cursor_topic: String,
+    pub(crate) codec: avro::Writer,
+    pub(crate) reader: avro::Reader,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) health: Health,
+    pub(crate) transactor: Transactor,
+    /// What the source was captured under; a higher one in the cursor ends the start.
+    pub(crate) epoch: i64,
+}
+
+impl Writer {
+    /// Returns once the batch is durable.
+    ///
+    /// # Errors
+    /// When another instance took over this source, or the batch can never be written.
+    pub(crate) async fn commit(&mut self, batch: Batch) -> Result<(), Exit> {
+        if batch.is_empty() {
+            count(batch.tally, None);
+            return Ok(());
+        }
+        let mut records = batch.records;
+        for (key, cursor) in &batch.cursor {
+            records.push(self.outgoing(key, cursor.as_ref())?);
+        }
+        let mut pause = PAUSES.0;
+        loop {
+            let trouble = match self.transactor.commit(records.clone()).await {
+                Ok(()) => break,
+                Err(TransactError::Fenced { id }) => {
+                    return Err(Exit::again(anyhow::anyhow!("another publisher of this source took over `{id}`")));
+                }
+                Err(TransactError::Fatal(error)) => return Err(Exit::died(error)),
+                Err(unknown @ TransactError::Unknown(_)) => {
+                    if self.is_durable(&batch.cursor).await {
+                        break;
+                    }
+                    unknown
+                }
+                Err(aborted @ TransactError::Aborted(_)) => aborted,
+            };
+            let error = format!("{:#}", anyhow::Error::new(trouble));
+            tracing::warn!(%error, records = records.len(), "writing again");
+            let letters = batch.tally.letters.len() as u64;
+            telemetry::DEAD_LETTER_WRITE_FAILURES.with_label_values(&["capture", ""]).inc_by(letters);
+            self.health.not_ready(PART, error);
+            self.health.tick();
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+        self.health.ready(PART);
+        self.health.tick();
+        count(batch.tally, Some(now()));
+        Ok(())
+    }
+
+    /// Fills the memory from the cursor topic.
+    ///
+    /// # Errors
+    /// Text for `/readyz` while the topic or its schemas cannot be read.
+    pub(crate) async fn restore(&self, memory: &mut Memory) -> Result<(), String> {
+        let mut highest = 0;
+        for (key, cursor) in self.cursors().await? {
+            highest = highest.max(memory.restore(&key, cursor));
+        }
+        if highest > self.epoch {
+            return Err(format!("{EPOCH_BEHIND}{highest}"));
+        }
+        Ok(())
+    }
+
+    async fn is_durable(&self, entries: &std::collections::BTreeMap<String, Option<Cursor>>) -> bool {
+        let mut pause = PAUSES.0;
+        loop {
+            match self.cursors().await {
+                Ok(cursors) => {
+                    let mut newest: HashMap<String, Option<Cursor>> = HashMap::new();
+                    newest.extend(cursors);
+                    return entries.iter().all(|(key, entry)| newest.get(key).cloned().flatten() == *entry);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "reading the cursor back");
+                    self.health.not_ready(PART, error);
+                    self.health.tick();
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    }
+
+    async fn cursors(&self) -> Result<Vec<(String, Option<Cursor>)>, String> {
+        let told = |error: anyhow::Error| format!("{error:#}");
+        let records = kafka::read_all(&self.client, &self.group, &self.cursor_topic, None)
+            .await
+            .map_err(|error| told(anyhow::Error::new(error)))?;
+        let mut cursors = Vec::with_capacity(records.len());
+        for record in records {
+            let Some(key) = record.key_text() else { continue };
+            let cursor = match &record.value {
+                None => None,
+                Some(value) => Some(self.decode::<Cursor>(value).await?),
+            };
+            cursors.push((key.to_owned(), cursor));
+        }
+        Ok(cursors)
+    }
+
+    /// Decodes with any released schema.
+    pub(crate) async fn decode<T: avro::Wire>(&self, value: &[u8]) -> Result<T, String> {
+        loop {
+            match self.reader.decode::<T>(value) {
+                Ok(record) => return Ok(record),
+                Err(DecodeError::NeedSchema(id)) => {
+                    let taught = self.registry.teach(&self.reader, id).await;
+                    taught.map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+                }
+                Err(error @ DecodeError::Unreadable { .. }) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    fn outgoing(&self, key: &str, cursor: Option<&Cursor>) -> Result<Outgoing, Exit> {
+        let value = cursor.map(|cursor| self.codec.encode(cursor)).transpose().map_err(Exit::died)?;
+        Ok(Outgoing { topic: self.cursor_topic.clone(), slot: Slot(0), key: key.to_owned(), value, headers: Vec::new() })
+    }
+}
+
+/// Begins the reason of a start that no waiting heals.
+pub(crate) const EPOCH_BEHIND: &str = "the source was captured under epoch ";
+
+/// The clock of this process.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+}
+
+fn count(tally: Tally, durable_at: Option<Timestamp>) {
+    for ((domain, outcome), rows) in tally.outcomes {
+        telemetry::RECORDS.with_label_values(&[domain, "capture", "", outcome]).inc_by(rows);
+    }
+    for (domain, class, code) in tally.letters {
+        telemetry::DEAD_LETTERS_WRITTEN.with_label_values(&["capture", "", domain, class, code.as_str()]).inc();
+    }
+    if let Some(durable_at) = durable_at {
+        for (domain, captured_at) in tally.captured {
+            let took = durable_at.since(captured_at).as_secs_f64();
+            telemetry::STAGE_SECONDS.with_label_values(&[domain, "capture"]).observe(took);
+        }
+    }
+}
+
+/// Logs a trouble of the source once, and again only when it changed or a minute passed; says how many were left out.
+#[derive(Debug, Default)]
+pub(crate) struct Complaint {
+    last: Option<(String, Instant)>,
+    left_out: u32,
+}
+
+impl Complaint {
+    pub(crate) fn tell(&mut self, source: &str, trouble: &str) {
+        let is_known = self.last.as_ref().is_some_and(|(last, at)| last == trouble && at.elapsed() < Duration::from_secs(60));
+        if is_known {
+            self.left_out += 1;
+            return;
+        }
+        tracing::warn!(source, error = trouble, left_out = self.left_out, "the source is not available; waiting for it");
+        self.last = Some((trouble.to_owned(), Instant::now()));
+        self.left_out = 0;
+    }
+
+    /// The source answers again.
+    pub(crate) fn settle(&mut self, source: &str) {
+        if self.last.take().is_some() {
+            tracing::info!(source, left_out = self.left_out, "the source is available again");
+            self.left_out = 0;
+        }
+    }
+}
