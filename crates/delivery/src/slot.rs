@@ -14,7 +14,10 @@ mod offer;
 mod restore;
 mod steps;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
 
 use model::{Cause, LedgerState, Timestamp, Topical, ledger::Paused};
 
@@ -23,7 +26,7 @@ use self::{
     known::Known,
     lane::{Chained, Lane, Queued, Step},
 };
-use crate::{Answer, AnswerClass, Chain, Problem, delay};
+use crate::{Answer, AnswerClass, Chain, CommitTracker, Problem, delay};
 
 /// State of one slot while this process owns it. It is dropped whole when the slot goes.
 #[derive(Debug)]
@@ -52,6 +55,10 @@ pub struct SlotState<P> {
     was_clean: Option<bool>,
     paused: Option<Paused>,
     caught_up_at: Option<Timestamp>,
+    /// Per topic, what is not finished: an entry is erased when nothing in front of its tombstone can be read again.
+    outstanding: BTreeMap<Arc<str>, CommitTracker>,
+    /// Keys whose tombstone passed.
+    graves: Vec<(Topical, Ticket)>,
     /// Resends that wait until golden is read again up to where the last owner may have been: a newer revision of the key may have
     /// had its effect already.
     resends: Option<Vec<(Topical, model::Command, Ticket)>>,
@@ -64,6 +71,7 @@ pub struct SlotState<P> {
 impl<P: Clone> SlotState<P> {
     /// Takes up a golden revision.
     pub fn offer(&mut self, key: Topical, offer: Offer<P>, ticket: Ticket, now: Timestamp) {
+        self.received(&ticket);
         let known = self.known.get(&key);
         let lane = self.lanes.get(&key);
         let in_hand = lane.map_or(0, Lane::newest_revision);
@@ -86,6 +94,7 @@ impl<P: Clone> SlotState<P> {
     /// Golden forgot the key: its delete was accepted everywhere, or 90 days passed. `offer` removes the key; its revision and
     /// change are those that were accepted last.
     pub fn tombstone(&mut self, key: Topical, offer: Offer<P>, ticket: Ticket, now: Timestamp) {
+        self.received(&ticket);
         let lane = self.lanes.entry(key.clone()).or_insert_with(Lane::new);
         if let Some((_, before)) = lane.tombstone.replace((offer, ticket)) {
             self.done([before]);
@@ -103,6 +112,7 @@ impl<P: Clone> SlotState<P> {
         ticket: Ticket,
         now: Timestamp,
     ) {
+        self.received(&ticket);
         let letter = Letter {
             id: (self.setup.letter_id)(&self.setup.destination, domain, self.setup.slot.0, ticket.offset),
             key,
@@ -225,7 +235,10 @@ impl<P: Clone> SlotState<P> {
             }
             let (_, key) = self.timers.pop_first().expect("it has a first");
             match key {
-                None => self.pause_ends(now),
+                None => {
+                    self.pause_ends(now);
+                    self.bury(now);
+                }
                 Some(key) => self.time_came(key, now),
             }
         }
@@ -279,7 +292,7 @@ impl<P: Clone> SlotState<P> {
     pub fn caught_up(&mut self, now: Timestamp) {
         self.caught_up_at = Some(now);
         for (key, command, ticket) in self.resends.take().into_iter().flatten() {
-            self.command(key, command, ticket, now);
+            self.take_up(key, command, ticket, now);
         }
     }
 
@@ -407,8 +420,19 @@ impl<P: Clone> SlotState<P> {
         self.actions.push_back(Action::Count(key.domain, counted));
     }
 
+    fn received(&mut self, ticket: &Ticket) {
+        let tracker = self.outstanding.entry(Arc::clone(&ticket.topic)).or_insert_with(|| CommitTracker::new(usize::MAX));
+        let is_new = tracker.receive(ticket.offset);
+        debug_assert!(is_new, "{ticket:?} came twice within one epoch");
+    }
+
     fn done(&mut self, tickets: impl IntoIterator<Item = Ticket>) {
-        self.actions.extend(tickets.into_iter().map(Action::Done));
+        for ticket in tickets {
+            if let Some(tracker) = self.outstanding.get_mut(&ticket.topic) {
+                tracker.done(ticket.offset);
+            }
+            self.actions.push_back(Action::Done(ticket));
+        }
     }
 }
 

@@ -13,16 +13,22 @@ use super::{
 impl<P: Clone> SlotState<P> {
     /// Takes up a command about one key; it waits for what is on its way.
     pub fn command(&mut self, key: Topical, command: Command, ticket: Ticket, now: Timestamp) {
+        self.received(&ticket);
         if let Some(resends) = self.resends.as_mut().filter(|_| command.act == Act::Resend) {
             resends.push((key, command, ticket));
             return;
         }
+        self.take_up(key, command, ticket, now);
+    }
+
+    pub(super) fn take_up(&mut self, key: Topical, command: Command, ticket: Ticket, now: Timestamp) {
         self.lanes.entry(key.clone()).or_insert_with(Lane::new).commands.push_back((command, ticket));
         self.settle(&key, now);
     }
 
     /// Takes up a command about the whole destination; every slot has its own copy.
     pub fn command_all(&mut self, command: Command, ticket: Ticket, now: Timestamp) {
+        self.received(&ticket);
         match command.act {
             Act::Pause if command.until.is_none_or(|until| until > now) => {
                 let reason = command.reason.unwrap_or_default();

@@ -30,6 +30,8 @@ impl<P: Clone> SlotState<P> {
             was_clean: None,
             paused: None,
             caught_up_at: None,
+            outstanding: BTreeMap::new(),
+            graves: Vec::new(),
             resends: Some(Vec::new()),
             is_draining: false,
             actions: VecDeque::new(),

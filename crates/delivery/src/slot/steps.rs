@@ -9,6 +9,9 @@ use super::{
 };
 use crate::{Answer, Chain, Problem};
 
+/// From a tombstone to the erasure of its entry: well above the interval of offset commits.
+const BURIAL: std::time::Duration = std::time::Duration::from_secs(60);
+
 impl<P: Clone> SlotState<P> {
     /// The write of this job was acknowledged by Kafka; its next step follows.
     pub fn acknowledged(&mut self, job: Job, now: Timestamp) {
@@ -124,9 +127,9 @@ impl<P: Clone> SlotState<P> {
         let mut receipt = self.receipt(&key, &queued, answer, outcome, offered_at, now);
         receipt.letter = before.letter().map(str::to_owned);
         let mut steps = vec![Step::Ledger(Box::new(known), Some(Box::new(receipt))), Step::Receipt];
-        if queued.is_absent {
-            // Nothing in golden will ever come for this key again: its entry goes, after the lease took over the chain's head.
-            steps.extend([Step::Lease, Step::Erase]);
+        if let Some(ticket) = queued.tickets.first().filter(|_| queued.is_absent) {
+            self.graves.push((key.clone(), ticket.clone()));
+            self.timers.insert((now.plus(BURIAL), None));
         }
         steps.push(Step::Done(queued.tickets));
         self.start(Some(key), steps, now);
@@ -269,13 +272,32 @@ impl<P: Clone> SlotState<P> {
             queued.is_absent = true;
             return self.enqueue(key, queued, now);
         }
-        let is_head = self.head.as_ref().is_some_and(|head| head.domain == key.domain && head.key == key.key);
-        let mut steps = Vec::new();
-        if is_head {
-            steps.push(Step::Lease);
+        self.graves.push((key.clone(), ticket.clone()));
+        self.timers.insert((now.plus(BURIAL), None));
+        self.done([ticket]);
+        self.settle(&key, now);
+    }
+
+    /// Erases the entries of keys that golden forgot, once nothing in front of their tombstones can be read again: an older revision
+    /// that came back after a crash would find no fence.
+    pub(super) fn bury(&mut self, now: Timestamp) {
+        for (key, ticket) in std::mem::take(&mut self.graves) {
+            let next = self.outstanding.get(&ticket.topic).and_then(|tracker| tracker.committable(None));
+            let is_idle = self.lanes.get(&key).is_none_or(Lane::is_empty);
+            let Some(known) = self.known.get(&key) else { continue };
+            if known.offered.as_ref().is_some_and(|offered| offered.golden_offset > ticket.offset) {
+                continue;
+            }
+            if !is_idle || next.is_none_or(|next| next.get() <= ticket.offset) {
+                self.graves.push((key, ticket));
+                self.timers.insert((now.plus(BURIAL), None));
+                continue;
+            }
+            let is_head = self.head.as_ref().is_some_and(|head| head.domain == key.domain && head.key == key.key);
+            // The lease takes the head of the chain over before the entry that holds it goes.
+            let lease = is_head.then_some(Step::Lease);
+            self.start(Some(key), lease.into_iter().chain([Step::Erase]), now);
         }
-        steps.extend([Step::Erase, Step::Done(vec![ticket])]);
-        self.start(Some(key), steps, now);
     }
 
     fn receipt(

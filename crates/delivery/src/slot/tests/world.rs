@@ -203,9 +203,6 @@ impl World {
         if topic == 0 {
             let Some(logged) = self.golden.get(index).cloned() else { return false };
             assert!(self.trackers[0].receive(logged.offset));
-            if std::env::var("DBG").is_ok() {
-                eprintln!("READ {logged:?}");
-            }
             let ticket = Ticket { topic: name, offset: logged.offset };
             match offer(&logged) {
                 Some(offer) => self.slot.offer(logged.key, offer, ticket, now),
@@ -231,9 +228,6 @@ impl World {
     fn take(&mut self) -> Result<(), String> {
         let now = self.now();
         let Some(call) = self.slot.take(now) else { return Ok(()) };
-        if std::env::var("DBG").is_ok() {
-            eprintln!("CALL {} {} {:?}", call.key, call.offer.revision, call.offer.operation);
-        }
         if self.flying.iter().any(|flying| flying.call.key == call.key) {
             return Err(format!("I4: two calls of {} at once", call.key));
         }
@@ -281,9 +275,6 @@ impl World {
         let is_new = effects.insert(call.idempotency_key("mes"));
         if is_new && effects.len() > 1 && call.command.is_none() && !call.is_absent {
             return Err(format!("I3: second effect of {key} {revision}"));
-        }
-        if std::env::var("DBG").is_ok() {
-            eprintln!("EFFECT {} {}", key, revision);
         }
         self.applied.insert(key, (revision, call.offer.operation == Operation::Upsert));
         Ok(())
@@ -361,11 +352,6 @@ impl World {
 
     fn carry_out(&mut self) {
         let actions: Vec<_> = self.slot.actions().collect();
-        if std::env::var("DBG").is_ok() {
-            for a in &actions {
-                eprintln!("  act {a:?}");
-            }
-        }
         for action in actions {
             match action {
                 Action::WriteLetter(job, letter) => self.sent.push_back((job, Write::Letter(letter.id))),
@@ -394,9 +380,6 @@ impl World {
             if !flying.is_applied && !self.refused.contains(&flying.call.key) && self.random.random_bool(0.5) {
                 self.effect(&flying.call)?;
             }
-        }
-        if std::env::var("DBG").is_ok() {
-            eprintln!("CRASH committed {:?}", self.committed);
         }
         self.fetches.clear();
         self.start();
