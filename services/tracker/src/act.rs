@@ -9,7 +9,9 @@ use std::time::Duration;
 use avro::{Topics, Writer};
 use data_encoding::HEXLOWER;
 use kafka::Producer;
-use model::{Act, AuditEntry, Command, Domain, Outgoing, PlanFilter, RecordKey, Slot, Stage, Timestamp, Topical, command::ALL_KEY};
+use model::{
+    Act, AuditEntry, Command, Domain, Outgoing, PlanFilter, RecordKey, Slot, Stage, Timestamp, Topical, command::ALL_KEY,
+};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -162,21 +164,19 @@ impl Acts {
                 last.map_or(Head { seq: 0, hash: String::new() }, |(seq, hash)| Head { seq, hash })
             }
         };
-        let entry = seal(
-            AuditEntry {
-                writer: self.name.clone(),
-                seq: last.seq + 1,
-                previous_hash: last.hash,
-                hash: String::new(),
-                actor: wish.actor.clone(),
-                roles: Vec::new(),
-                act: format!("{family}.{}", act_name(act)),
-                object: object.to_owned(),
-                reason: wish.reason.clone(),
-                reference: Some(reference.to_owned()),
-                at: now(),
-            },
-        );
+        let entry = seal(AuditEntry {
+            writer: self.name.clone(),
+            seq: last.seq + 1,
+            previous_hash: last.hash,
+            hash: String::new(),
+            actor: wish.actor.clone(),
+            roles: Vec::new(),
+            act: format!("{family}.{}", act_name(act)),
+            object: object.to_owned(),
+            reason: wish.reason.clone(),
+            reference: Some(reference.to_owned()),
+            at: now(),
+        });
         let topic = self.topics.audit();
         let value = self.writer.encode(&entry).map_err(|source| Error::Encode { topic: topic.clone(), source })?;
         let outgoing = Outgoing { topic, slot: Slot(0), key: wish.actor.clone(), value: Some(value), headers: Vec::new() };

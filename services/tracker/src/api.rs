@@ -65,7 +65,7 @@ struct Listed<T> {
     /// Value of `cursor` for the next page.
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<u64>,
+    total: Option<i64>,
 }
 
 impl<T> Listed<T> {

@@ -1,6 +1,6 @@
 //! Wiring: landscape → store → topics → follower → API.
 
-use std::{collections::BTreeMap, future::IntoFuture as _, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, future::IntoFuture as _, path::PathBuf, sync::Arc, time::Duration};
 
 use avro::{Reader, Schema, TopicKind, topic_specs};
 use kafka::{Client, FollowConfig, Followed, Follower, Producer, Sasl, Security, Start, topics::TopicProblem};
@@ -14,9 +14,12 @@ use crate::{
     act::Acts,
     api::{self, Api},
     fleet::Fleet,
-    follow::{Follow, Progress},
+    follow::{Decoder, Follow, Progress},
     store::{Reads, Store},
 };
+
+/// How long the registry may deny a schema before its records are passed over here. Their own stage makes letters of them.
+const UNKNOWN_AFTER: Duration = Duration::from_secs(5);
 
 /// The tracker, built and ready to follow.
 pub struct App {
@@ -60,8 +63,7 @@ impl service::App for App {
         let followed = Follower::spawn(follow, context.stop.clone()).map_err(Exit::config)?;
 
         let (reader, progress) = (Arc::new(Reader::default()), Arc::new(Progress::default()));
-        let acts =
-            Acts::new(context.topics.clone(), fleet.slots, producer, writer, &context.instance, reads.clone());
+        let acts = Acts::new(context.topics.clone(), fleet.slots, producer, writer, &context.instance, reads.clone());
         let api = Api {
             fleet: Arc::clone(&fleet),
             reads: reads.clone(),
@@ -74,9 +76,7 @@ impl service::App for App {
             store,
             reads,
             fleet,
-            topics: context.topics.clone(),
-            reader,
-            registry,
+            decoder: Decoder { topics: context.topics.clone(), reader, registry, health: context.health.clone() },
             progress,
             health: context.health.clone(),
         };
@@ -112,14 +112,14 @@ fn kafka_client(context: &Context<Args>) -> Client {
 }
 
 fn registry_client(context: &Context<Args>) -> Result<Registry, Exit> {
-    let registry = &context.landscape.registry;
-    Registry::new(registry::Config {
-        urls: context.registry.clone(),
-        username: registry.username.clone(),
-        password_file: registry.password_file.as_ref().map(PathBuf::from),
-        ca_file: registry.ca_file.as_ref().map(PathBuf::from),
-    })
-    .map_err(Exit::config)
+    let settings = &context.landscape.registry;
+    let mut config = registry::Config::new(context.registry.clone());
+    config.username.clone_from(&settings.username);
+    config.password_file = settings.password_file.as_ref().map(PathBuf::from);
+    config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
+    // One record of a schema that nobody knows must not hold up the view of everything else for minutes.
+    config.unknown_after = UNKNOWN_AFTER;
+    Registry::new(config).map_err(Exit::config)
 }
 
 /// Every topic of the landscape but commands and cursors, which say nothing that their effects do not.
@@ -136,7 +136,8 @@ fn specs(context: &Context<Args>) -> Vec<avro::TopicSpec> {
     let domains: Vec<Domain> = landscape.domains.keys().copied().collect();
     let sources: Vec<&str> = landscape.sources.keys().map(String::as_str).collect();
     let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
-    topic_specs(&context.topics, landscape.kafka.slots, landscape.kafka.replication, &domains, &sources, &destinations)
+    let replication = u16::try_from(landscape.kafka.replication).expect("the landscape's check bounds it");
+    topic_specs(&context.topics, landscape.kafka.slots, replication, &domains, &sources, &destinations)
 }
 
 /// Missing topics are waited for; a topic that is there but wrong ends the start at once.
@@ -167,10 +168,7 @@ async fn writer(context: &Context<Args>, registry: &Registry) -> Result<avro::Wr
     context
         .health
         .wait_for("registry", context.common.start_timeout, || async {
-            registry
-                .writer(&subjects)
-                .await
-                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+            registry.writer(&subjects).await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
         })
         .await
 }

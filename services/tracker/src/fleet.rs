@@ -85,9 +85,8 @@ impl Fleet {
     #[must_use]
     pub fn of(landscape: &Landscape, topic_prefix: &str) -> Self {
         let domains = landscape.domains.iter().map(|(domain, policy)| {
-            let groups = policy.groups.iter().map(|group| {
-                (group.owner.clone(), group.fields.iter().map(ToString::to_string).collect())
-            });
+            let groups =
+                policy.groups.iter().map(|group| (group.owner.clone(), group.fields.iter().map(ToString::to_string).collect()));
             let office = policy.office.clone().unwrap_or_default();
             (*domain, Owner { system: policy.owner.clone(), office, groups: groups.collect() })
         });

@@ -61,10 +61,16 @@ pub struct Follow {
     pub store: Store,
     pub reads: Reads,
     pub fleet: Arc<Fleet>,
+    pub decoder: Decoder,
+    pub progress: Arc<Progress>,
+    pub health: Health,
+}
+
+/// Turns records into facts.
+pub struct Decoder {
     pub topics: Topics,
     pub reader: Arc<Reader>,
     pub registry: Arc<Registry>,
-    pub progress: Arc<Progress>,
     pub health: Health,
 }
 
@@ -110,7 +116,7 @@ impl Follow {
         let mut caught_up = false;
         for event in events {
             match event {
-                Followed::Record(record) => batch.push(self.decode(&record).await),
+                Followed::Record(record) => batch.push(self.decoder.decode(&record).await),
                 Followed::CaughtUp => caught_up = true,
             }
         }
@@ -137,6 +143,29 @@ impl Follow {
         Ok(self)
     }
 
+    async fn tick(mut self, gauges: &mut Gauges, forget: bool) -> Result<Self, Error> {
+        if !self.progress.caught_up() {
+            return Ok(self);
+        }
+        let at = now();
+        self.progress.as_of.fetch_max(at.micros(), Ordering::AcqRel);
+        let (store, missed) = blocking(self.store, move |store| {
+            if forget {
+                store.forget(at)?;
+            }
+            store.tick(at)
+        })
+        .await?;
+        self.store = store;
+        metrics::count(&missed);
+        let fleet = Arc::clone(&self.fleet);
+        let reading = self.reads.ask(move |sql| metrics::read(sql, &fleet, at)).await?;
+        gauges.set(&reading);
+        Ok(self)
+    }
+}
+
+impl Decoder {
     /// Decodes, asking the registry for a schema that was not seen yet. An unreachable registry is waited for: a record that was
     /// passed over would be missing until the next rebuild.
     async fn decode(&self, record: &Record) -> Located {
@@ -167,27 +196,6 @@ impl Follow {
                 },
             }
         }
-    }
-
-    async fn tick(mut self, gauges: &mut Gauges, forget: bool) -> Result<Self, Error> {
-        if !self.progress.caught_up() {
-            return Ok(self);
-        }
-        let at = now();
-        self.progress.as_of.fetch_max(at.micros(), Ordering::AcqRel);
-        let (store, missed) = blocking(self.store, move |store| {
-            if forget {
-                store.forget(at)?;
-            }
-            store.tick(at)
-        })
-        .await?;
-        self.store = store;
-        metrics::count(&missed);
-        let fleet = Arc::clone(&self.fleet);
-        let reading = self.reads.ask(move |sql| metrics::read(sql, &fleet, at)).await?;
-        gauges.set(&reading);
-        Ok(self)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Counts what applying records brought.
-pub fn count(noted: &[Noted]) {
+pub(crate) fn count(noted: &[Noted]) {
     for noted in noted {
         match noted {
             Noted::Propagated { domain, destination, seconds } => {
@@ -31,13 +31,13 @@ pub fn count(noted: &[Noted]) {
             Noted::Resolved { domain, class, seconds } => {
                 telemetry::DEAD_LETTER_RESOLVE_SECONDS.with_label_values(&[domain, class]).observe(*seconds);
             }
-            Noted::Corrected { domain, kind } => telemetry::CORRECTIONS.with_label_values(&[domain, kind]).inc(),
+            Noted::Corrected { domain, kind } => telemetry::CORRECTIONS.with_label_values(&[domain.as_str(), kind]).inc(),
         }
     }
 }
 
 /// A value of every gauge, read from one snapshot.
-pub struct Reading {
+pub(crate) struct Reading {
     cells: Vec<(Domain, String, overview::Counts)>,
     letters: Vec<letters::OpenGroup>,
     at: Timestamp,
@@ -45,7 +45,7 @@ pub struct Reading {
 
 /// # Errors
 /// When the store cannot be read.
-pub fn read(sql: &Connection, fleet: &Fleet, now: Timestamp) -> Result<Reading, Error> {
+pub(crate) fn read(sql: &Connection, fleet: &Fleet, now: Timestamp) -> Result<Reading, Error> {
     let mut cells = Vec::new();
     for (name, part) in &fleet.destinations {
         let state = query::destination(sql, name)?.map(|status| status.state).unwrap_or_default();
@@ -58,13 +58,13 @@ pub fn read(sql: &Connection, fleet: &Fleet, now: Timestamp) -> Result<Reading, 
 
 /// The gauges, and which label sets they showed last: a set that vanished goes to zero instead of standing still.
 #[derive(Default)]
-pub struct Gauges {
+pub(crate) struct Gauges {
     waiting: HashSet<[String; 3]>,
     letters: HashSet<[String; 4]>,
 }
 
 impl Gauges {
-    pub fn set(&mut self, reading: &Reading) {
+    pub(crate) fn set(&mut self, reading: &Reading) {
         let mut waiting = HashSet::new();
         for (domain, destination, counts) in &reading.cells {
             let place = [domain.name(), destination.as_str()];

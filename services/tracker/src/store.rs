@@ -127,8 +127,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub fn tick(&mut self, now: Timestamp) -> Result<Vec<Noted>, Error> {
-        let mut statement =
-            self.connection.prepare_cached("DELETE FROM deadline WHERE due < ? RETURNING destination, domain")?;
+        let mut statement = self.connection.prepare_cached("DELETE FROM deadline WHERE due < ? RETURNING destination, domain")?;
         let missed = statement.query_map([now.micros()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
         let mut noted = Vec::new();
         for row in missed {

@@ -65,7 +65,9 @@ impl Reason {
     /// Acts that hold something up or give something up must say why.
     pub(super) fn required(self, headers: &HeaderMap) -> Result<Wish, Problem> {
         match self.reason.as_deref().map(str::trim) {
-            None | Some("") => Err(Problem::new(422, "REASON_MISSING", "say why: the reason goes into the audit log").field("reason")),
+            None | Some("") => {
+                Err(Problem::new(422, "REASON_MISSING", "say why: the reason goes into the audit log").field("reason"))
+            }
             Some(_) => Ok(self.optional(headers)),
         }
     }

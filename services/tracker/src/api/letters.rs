@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
-use model::{DeadLetter, Domain, LetterStatus, PlanFilter, Stage, Timestamp};
+use model::{DeadLetter, Domain, PlanFilter, Stage, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     now,
-    store::query::letters::{self, Filter, GROUPS, Letter, Stat},
+    store::query::letters::{self, Filter, GROUPS, Letter, Line, Stat},
 };
 
 /// The filter of a list. `state` is one or more of open, replaying, resolved, superseded, discarded, expired, all; without it
@@ -35,10 +35,10 @@ pub(super) struct Query {
     limit: Option<u32>,
 }
 
-pub(super) async fn list(State(api): State<Api>, Asked(query): Asked<Query>) -> Result<Json<Listed<LetterStatus>>, Problem> {
+pub(super) async fn list(State(api): State<Api>, Asked(query): Asked<Query>) -> Result<Json<Listed<Line>>, Problem> {
     api.settled()?;
     let limit = ask::limit(query.limit)?;
-    let after: u64 = match &query.cursor {
+    let after: i64 = match &query.cursor {
         None => 0,
         Some(cursor) => cursor.parse().map_err(|_| Problem::bad_request("this cursor is not one of ours").field("cursor"))?,
     };
@@ -55,7 +55,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(query): Asked<Query>) -> 
         states: query.state.map(|states| states.split(',').map(str::to_owned).collect()).unwrap_or_default(),
     };
     let (items, total) = api.reads.ask(move |sql| letters::list(sql, &filter, after, limit)).await?;
-    let end = after + items.len() as u64;
+    let end = after + i64::try_from(items.len()).unwrap_or(i64::MAX);
     let next = (end < total).then(|| end.to_string());
     Ok(Json(Listed { version: 1, items, next, total: Some(total) }))
 }
@@ -130,14 +130,14 @@ pub(super) async fn discard(
 }
 
 /// How many open letters a filter means; a filter that means everything without saying so, or nothing at all, is refused.
-pub(super) async fn meant(api: &Api, plan: &PlanFilter, act: &'static str) -> Result<u64, Problem> {
+pub(super) async fn meant(api: &Api, plan: &PlanFilter, act: &'static str) -> Result<i64, Problem> {
     let filter = Filter { plan: plan.clone(), states: vec!["open".to_owned()] };
     let (letters, systems) = api.reads.ask(move |sql| letters::reach(sql, &filter)).await?;
     let narrowed = !plan.ids.is_empty()
         || [&plan.system, &plan.domain, &plan.key, &plan.code, &plan.class].iter().any(|field| field.is_some())
         || plan.since.is_some();
     if !narrowed && !plan.all {
-        let plural = |count: u64, one: &str| if count == 1 { format!("{count} {one}") } else { format!("{count} {one}s") };
+        let plural = |count: i64, one: &str| if count == 1 { format!("{count} {one}") } else { format!("{count} {one}s") };
         let text = format!(
             "this would {act} all {} of {}; name a filter or pass --all",
             plural(letters, "open letter"),

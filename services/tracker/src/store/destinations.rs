@@ -1,8 +1,6 @@
 //! Ledgers, receipts and the destinations' own words.
 
-use model::{
-    Cause, DestinationStatus, Ledger, LedgerEntry, Receipt, ReceiptOutcome, Timestamp, Topical, ledger::LEASE_KEY,
-};
+use model::{Cause, DestinationStatus, Ledger, LedgerEntry, Receipt, ReceiptOutcome, Timestamp, Topical, ledger::LEASE_KEY};
 use rusqlite::params;
 
 use super::{Error, Noted, Write, records::seconds, symbol};
@@ -16,10 +14,7 @@ impl Write<'_> {
         let Ok(place) = Topical::parse(key) else { return Ok(()) };
         let (domain, key) = (place.domain, place.key.as_str());
         let Some(entry) = ledger.and_then(|ledger| ledger.entry.as_ref()) else {
-            self.run(
-                "DELETE FROM ledger WHERE destination = ? AND domain = ? AND key = ?",
-                [destination, domain.name(), key],
-            )?;
+            self.run("DELETE FROM ledger WHERE destination = ? AND domain = ? AND key = ?", [destination, domain.name(), key])?;
             return Ok(());
         };
         let accepted = entry.accepted.as_ref();
@@ -52,10 +47,10 @@ impl Write<'_> {
         let mut statement = self.sql.prepare_cached(
             "DELETE FROM deadline WHERE destination = ? AND domain = ? AND key = ? AND revision <= ? RETURNING due",
         )?;
-        let dues = statement.query_map(
-            params![destination, place.domain.name(), place.key.as_str(), accepted.revision],
-            |row| row.get::<_, i64>(0),
-        )?;
+        let dues = statement
+            .query_map(params![destination, place.domain.name(), place.key.as_str(), accepted.revision], |row| {
+                row.get::<_, i64>(0)
+            })?;
         for due in dues {
             let met = accepted.at.micros() <= due?;
             self.noted.push(Noted::Deadline { domain: place.domain, destination: destination.to_owned(), met });

@@ -12,14 +12,7 @@ impl Write<'_> {
         let payload = std::mem::take(&mut body.payload);
         self.run(
             "INSERT OR REPLACE INTO letter VALUES (?, ?, ?, ?, ?, ?)",
-            params![
-                letter.id.0,
-                located.topic,
-                located.partition,
-                located.offset,
-                serde_json::to_string(&body)?,
-                payload
-            ],
+            params![letter.id.0, located.topic, located.partition, located.offset, serde_json::to_string(&body)?, payload],
         )?;
         let known: Option<i64> = self.one("SELECT 1 FROM letter_status WHERE id = ?", [&letter.id.0])?;
         if known.is_some() {
@@ -81,11 +74,7 @@ impl Write<'_> {
 
     fn note_move(&mut self, status: &LetterStatus, domain: String) {
         let class = status.class.name().to_owned();
-        let resolve = Noted::Resolved {
-            domain: domain.clone(),
-            class,
-            seconds: seconds(status.opened_at, status.changed_at),
-        };
+        let resolve = Noted::Resolved { domain: domain.clone(), class, seconds: seconds(status.opened_at, status.changed_at) };
         match status.state {
             LetterState::Replaying => self.noted.push(Noted::Corrected { domain, kind: "replay" }),
             LetterState::Resolved | LetterState::Superseded => self.noted.push(resolve),
@@ -111,14 +100,7 @@ impl Write<'_> {
     pub(super) fn audit(&mut self, entry: &AuditEntry) -> Result<(), Error> {
         self.run(
             "INSERT OR REPLACE INTO audit VALUES (?, ?, ?, ?, ?, ?)",
-            params![
-                entry.writer,
-                entry.seq,
-                entry.hash,
-                entry.object,
-                entry.at.micros(),
-                serde_json::to_string(entry)?
-            ],
+            params![entry.writer, entry.seq, entry.hash, entry.object, entry.at.micros(), serde_json::to_string(entry)?],
         )?;
         Ok(())
     }

@@ -48,7 +48,7 @@ impl Write<'_> {
         };
         let meta = &golden.meta;
         self.run(
-            "INSERT OR REPLACE INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO revision VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 domain.name(),
                 key,
@@ -59,6 +59,7 @@ impl Write<'_> {
                 located.topic,
                 located.partition,
                 located.offset,
+                located.timestamp.micros(),
                 serde_json::to_string(meta)?,
                 golden.data.as_ref().map(serde_json::to_string).transpose()?
             ],
@@ -67,8 +68,7 @@ impl Write<'_> {
             "DELETE FROM revision WHERE domain = ? AND key = ? AND revision <= ?",
             params![domain.name(), key, meta.revision - KEPT],
         )?;
-        let newest: Option<i64> =
-            self.one("SELECT revision FROM record WHERE domain = ? AND key = ?", [domain.name(), key])?;
+        let newest: Option<i64> = self.one("SELECT revision FROM record WHERE domain = ? AND key = ?", [domain.name(), key])?;
         if newest.is_some_and(|newest| newest > meta.revision) {
             return Ok(());
         }

@@ -14,7 +14,8 @@ CREATE TABLE record (
   PRIMARY KEY (domain, key)) WITHOUT ROWID;
 CREATE TABLE revision (
   domain TEXT, key TEXT, revision INTEGER, change_id TEXT NOT NULL, occurred_at INTEGER NOT NULL, accepted_at INTEGER NOT NULL,
-  topic TEXT NOT NULL, slot INTEGER NOT NULL, position INTEGER NOT NULL, meta TEXT NOT NULL, data TEXT,
+  topic TEXT NOT NULL, slot INTEGER NOT NULL, position INTEGER NOT NULL, appended_at INTEGER NOT NULL, meta TEXT NOT NULL,
+  data TEXT,
   PRIMARY KEY (domain, key, revision)) WITHOUT ROWID;
 CREATE TABLE change (
   change_id TEXT PRIMARY KEY, domain TEXT NOT NULL, key TEXT NOT NULL, source TEXT NOT NULL, occurred_at INTEGER NOT NULL,

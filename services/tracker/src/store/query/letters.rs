@@ -52,29 +52,42 @@ impl Filter {
     }
 }
 
+/// A line of the list.
+#[derive(Serialize)]
+pub struct Line {
+    #[serde(flatten)]
+    pub status: LetterStatus,
+    /// None where the letter's bytes have left the topic.
+    pub attempts: Option<i32>,
+}
+
 /// Letters, the newest first, and how many match in all.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn list(sql: &Connection, filter: &Filter, after: u64, limit: u32) -> Result<(Vec<LetterStatus>, u64), Error> {
+pub fn list(sql: &Connection, filter: &Filter, after: i64, limit: u32) -> Result<(Vec<Line>, i64), Error> {
     let (clause, values) = filter.clause();
     let bound: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
     let total = row(sql, &format!("SELECT count(*) FROM letter_status WHERE {clause}"), bound.as_slice(), |row| row.get(0))?
         .unwrap_or_default();
     let bodies = rows(
         sql,
-        &format!("SELECT body FROM letter_status WHERE {clause} ORDER BY opened_at DESC, id LIMIT {limit} OFFSET {after}"),
+        &format!(
+            "SELECT body, (SELECT json_extract(letter.body, '$.attempts') FROM letter WHERE letter.id = letter_status.id)
+             FROM letter_status WHERE {clause} ORDER BY opened_at DESC, id LIMIT {limit} OFFSET {after}"
+        ),
         bound.as_slice(),
-        |row| row.get::<_, String>(0),
+        |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
     )?;
-    Ok((bodies.iter().map(|body| json(body)).collect::<Result<_, _>>()?, total))
+    let lines = bodies.into_iter().map(|(body, attempts)| Ok(Line { status: json(&body)?, attempts }));
+    Ok((lines.collect::<Result<_, Error>>()?, total))
 }
 
 /// How many open letters of how many systems a filter meets.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn reach(sql: &Connection, filter: &Filter) -> Result<(u64, u64), Error> {
+pub fn reach(sql: &Connection, filter: &Filter) -> Result<(i64, i64), Error> {
     let (clause, values) = filter.clause();
     let bound: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
     let text = format!("SELECT count(*), count(DISTINCT system) FROM letter_status WHERE {clause}");
@@ -133,20 +146,15 @@ pub fn one(sql: &Connection, id: &str) -> Result<Option<Found>, Error> {
         Some((body, payload)) => (Some(json::<DeadLetter>(&body)?), payload),
         None => (None, Vec::new()),
     };
-    let history = rows(
-        sql,
-        "SELECT at, state, by, reason, plan FROM letter_history WHERE id = ? ORDER BY at",
-        [id],
-        |row| {
-            Ok(Step {
-                at: Timestamp::from_micros(row.get(0)?),
-                state: row.get::<_, String>(1)?.to_lowercase(),
-                by: row.get(2)?,
-                reason: row.get(3)?,
-                plan: row.get(4)?,
-            })
-        },
-    )?;
+    let history = rows(sql, "SELECT at, state, by, reason, plan FROM letter_history WHERE id = ? ORDER BY at", [id], |row| {
+        Ok(Step {
+            at: Timestamp::from_micros(row.get(0)?),
+            state: row.get::<_, String>(1)?.to_lowercase(),
+            by: row.get(2)?,
+            reason: row.get(3)?,
+            plan: row.get(4)?,
+        })
+    })?;
     let mut answer =
         Letter { letter, history, sent_revision: None, there_revision: None, differences: Vec::new(), payload: None, status };
     compare(sql, &mut answer)?;
@@ -275,9 +283,7 @@ pub fn open_groups(sql: &Connection) -> Result<Vec<OpenGroup>, Error> {
 /// # Errors
 /// When the store cannot be read.
 pub fn plan(sql: &Connection, id: &str) -> Result<Option<Plan>, Error> {
-    row(sql, "SELECT body FROM plan WHERE id = ?", [id], |row| row.get::<_, String>(0))?
-        .map(|body| json(&body))
-        .transpose()
+    row(sql, "SELECT body FROM plan WHERE id = ?", [id], |row| row.get::<_, String>(0))?.map(|body| json(&body)).transpose()
 }
 
 /// The latest plans, the newest first.

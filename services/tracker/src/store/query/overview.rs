@@ -187,12 +187,10 @@ fn domain_row(
     let mut cells = BTreeMap::new();
     for (source, part) in &fleet.sources {
         if part.domains.contains(&domain) {
-            let captured = row(
-                sql,
-                "SELECT changes, last FROM captured WHERE domain = ? AND source = ?",
-                params![name, source],
-                |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)),
-            )?;
+            let captured =
+                row(sql, "SELECT changes, last FROM captured WHERE domain = ? AND source = ?", params![name, source], |row| {
+                    Ok((row.get(0)?, row.get::<_, i64>(1)?))
+                })?;
             let (changes, last) = captured.map_or((0, None), |(changes, last)| (changes, Some(last)));
             cells.insert(source.clone(), Cell::Source { changes, last_change_at: instant(last) });
         }
@@ -280,13 +278,7 @@ fn cell_state(counts: &Counts, destination: DestinationState) -> &'static str {
     }
 }
 
-fn percentiles(
-    sql: &Connection,
-    destination: &str,
-    domain: Domain,
-    now: Timestamp,
-    counts: &mut Counts,
-) -> Result<(), Error> {
+fn percentiles(sql: &Connection, destination: &str, domain: Domain, now: Timestamp, counts: &mut Counts) -> Result<(), Error> {
     let mut times: Vec<i64> = rows(
         sql,
         "SELECT answered_at - occurred_at FROM receipt
@@ -363,10 +355,7 @@ fn paused(status: &DestinationStatus, now: Timestamp) -> (String, String) {
     let by = status.by.as_deref().unwrap_or("an operator");
     let why = status.reason.as_ref().map(|reason| format!(", \"{reason}\"")).unwrap_or_default();
     match status.until {
-        Some(until) => (
-            format!("paused by {by}{why}, until {}", clock(until, now)),
-            "nobody, resumes by itself".to_owned(),
-        ),
+        Some(until) => (format!("paused by {by}{why}, until {}", clock(until, now)), "nobody, resumes by itself".to_owned()),
         None => (format!("paused by {by}{why}"), by.to_owned()),
     }
 }

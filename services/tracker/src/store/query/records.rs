@@ -32,6 +32,8 @@ pub struct Revision {
     pub topic: String,
     pub partition: i32,
     pub offset: i64,
+    /// When the broker appended it: from here on destinations can see it.
+    pub appended_at: Timestamp,
 }
 
 /// A change that waits at the validator.
@@ -133,9 +135,7 @@ pub fn search(sql: &Connection, domain: Domain, text: &str, after: &str, limit: 
         "SELECT key, label, revision, deleted FROM record
          WHERE domain = ? AND key > ? AND (text LIKE ? ESCAPE '\\' OR lower(key) LIKE ? ESCAPE '\\') ORDER BY key LIMIT ?",
         params![domain.name(), after, like, like, limit],
-        |row| {
-            Ok(Hit { domain, key: row.get(0)?, label: row.get(1)?, revision: row.get(2)?, deleted: row.get(3)? })
-        },
+        |row| Ok(Hit { domain, key: row.get(0)?, label: row.get(1)?, revision: row.get(2)?, deleted: row.get(3)? }),
     )
 }
 
@@ -158,16 +158,16 @@ pub fn revision(sql: &Connection, domain: Domain, key: &str, at_most: i64) -> Re
 fn revisions(sql: &Connection, domain: Domain, key: &str, at_most: i64, limit: u32) -> Result<Vec<Revision>, Error> {
     let found = rows(
         sql,
-        "SELECT meta, data, topic, slot, position FROM revision WHERE domain = ? AND key = ? AND revision <= ?
+        "SELECT meta, data, topic, slot, position, appended_at FROM revision WHERE domain = ? AND key = ? AND revision <= ?
          ORDER BY revision DESC LIMIT ?",
         params![domain.name(), key, at_most, limit],
         |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
         },
     )?;
     found
         .into_iter()
-        .map(|(meta, data, topic, partition, offset)| {
+        .map(|(meta, data, topic, partition, offset, appended)| {
             Ok(Revision {
                 domain,
                 key: key.to_owned(),
@@ -176,6 +176,7 @@ fn revisions(sql: &Connection, domain: Domain, key: &str, at_most: i64, limit: u
                 topic,
                 partition,
                 offset,
+                appended_at: Timestamp::from_micros(appended),
             })
         })
         .collect()
@@ -380,12 +381,9 @@ fn turn(
 pub fn lineage(sql: &Connection, fleet: &Fleet, domain: Domain, key: &str, now: Timestamp) -> Result<Lineage, Error> {
     let golden = revision(sql, domain, key, i64::MAX)?;
     let change_id = golden.as_ref().map(|golden| golden.meta.change_id.to_string()).unwrap_or_default();
-    let change = row(
-        sql,
-        "SELECT meta, topic, slot, position FROM change WHERE change_id = ?",
-        [&change_id],
-        |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-    )?;
+    let change = row(sql, "SELECT meta, topic, slot, position FROM change WHERE change_id = ?", [&change_id], |row| {
+        Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    })?;
     let change = match change {
         Some((meta, topic, partition, offset)) => Some(Captured { meta: json(&meta)?, topic, partition, offset }),
         None => None,
