@@ -76,7 +76,7 @@ impl Error {
     }
 
     pub(crate) fn unreachable(what: impl Into<String>, source: KafkaError) -> Self {
-        Self::Unreachable { what: what.into(), source: Cause(source) }
+        Self::Unreachable { what: what.into(), source: Cause::new(source) }
     }
 }
 
@@ -109,10 +109,14 @@ pub enum TransactError {
     Fatal(Error),
 }
 
-/// What the client library said.
-pub struct Cause(pub(crate) KafkaError);
+/// What the client library said. Boxed: it would make every result of this crate large.
+pub struct Cause(Box<KafkaError>);
 
 impl Cause {
+    pub(crate) fn new(error: KafkaError) -> Self {
+        Self(Box::new(error))
+    }
+
     pub(crate) fn is_fenced(&self) -> bool {
         self.0.rdkafka_error_code().is_some_and(is_fencing)
     }

@@ -19,6 +19,7 @@ use crate::config::{Role, settings};
 use crate::context::Damper;
 use crate::group::{Cure, Group, Member, Rebalanced, lock, slots, subscribe};
 use crate::lookup::{Partition, committed, list, positions};
+use crate::offsets::{Positions, commit_pending};
 use crate::record::Copier;
 use crate::restore::Restorer;
 use crate::transact::{Ended, Transactional};
@@ -29,17 +30,6 @@ const IDLE_POLL: Duration = Duration::from_millis(25);
 /// Offsets without an output are committed alone after this.
 const IDLE_COMMIT: Duration = Duration::from_secs(1);
 const LEAVE: Duration = Duration::from_secs(5);
-
-/// Offsets of one assigned partition.
-#[derive(Clone, Copy)]
-struct Position {
-    /// As the broker knows it.
-    committed: i64,
-    /// Everything below is durable or needs no output.
-    next: i64,
-}
-
-type Positions = BTreeMap<Partition, Position>;
 
 /// How far the assigned slots are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,7 +92,7 @@ impl<P: Processor> Worker<P> {
             .create_with_context(Group::new(&config.group, stop.clone(), before_revoke))
             .map_err(|source| Error::Settings {
                 what: format!("creating a member of `{}`", config.group),
-                source: Cause(source).into(),
+                source: Cause::new(source).into(),
             })?;
         let restorer = Restorer::new(&config.client, &config.group)?;
         let queue = config.batch.records.saturating_mul(4).max(1000);
@@ -150,7 +140,7 @@ impl<P: Processor> Worker<P> {
 
     fn turn(&mut self) -> Result<(), Error> {
         self.gather()?;
-        let assigned: Vec<Partition> = lock(&self.positions).keys().cloned().collect();
+        let assigned: Vec<Partition> = lock(&self.positions).partitions().cloned().collect();
         self.cure.apply(&self.consumer, &self.config.inputs, &assigned)?;
         match self.phase {
             Phase::Without => Ok(()),
@@ -200,8 +190,8 @@ impl<P: Processor> Worker<P> {
 
     fn take(&mut self, record: Record) {
         let partition = (Arc::clone(&record.topic), record.partition);
-        let Some(position) = lock(&self.positions).get(&partition).copied() else { return };
-        if record.offset < position.next || !self.slots.contains(&record.slot()) {
+        let is_ahead = lock(&self.positions).is_ahead(&partition, record.offset);
+        if !is_ahead || !self.slots.contains(&record.slot()) {
             return;
         }
         self.consumer.context().take_up(&record.topic, record.timestamp);
@@ -226,8 +216,7 @@ impl<P: Processor> Worker<P> {
         let found = slots(starts.keys(), &self.config.inputs, self.config.whole);
         tracing::info!(group = self.config.group, slots = found.whole.len(), torn = found.torn.len(), "assigned");
         telemetry::TORN_SLOTS.with_label_values(&[&self.config.group]).set(i64::try_from(found.torn.len()).unwrap_or(i64::MAX));
-        *lock(&self.positions) =
-            starts.into_iter().map(|(partition, start)| (partition, Position { committed: start, next: start })).collect();
+        *lock(&self.positions) = Positions::starting(starts);
         self.slots = found.whole;
         self.begin_restore();
     }
@@ -252,7 +241,7 @@ impl<P: Processor> Worker<P> {
 
     /// After a commit in doubt: the committed offsets decide what of the batch is left to do.
     fn reread(&mut self) -> Result<(), Error> {
-        let partitions: Vec<Partition> = lock(&self.positions).keys().cloned().collect();
+        let partitions: Vec<Partition> = lock(&self.positions).partitions().cloned().collect();
         let found = match committed(&self.consumer, &partitions, &self.stop) {
             Ok(found) => found,
             Err(error) if error.is_transient() => {
@@ -261,21 +250,8 @@ impl<P: Processor> Worker<P> {
             }
             Err(error) => return Err(error),
         };
-        {
-            let mut positions = lock(&self.positions);
-            for (partition, offset) in found {
-                if let Some(position) = positions.get_mut(&partition) {
-                    // Offsets never go back under one owner.
-                    position.committed = offset.unwrap_or(position.committed).max(position.committed);
-                    position.next = position.next.max(position.committed);
-                }
-            }
-            self.batch.retain(|record| {
-                positions
-                    .get(&(Arc::clone(&record.topic), record.partition))
-                    .is_some_and(|position| record.offset >= position.next)
-            });
-        }
+        lock(&self.positions).reread(found);
+        self.keep_what_is_ahead();
         self.begin_restore();
         Ok(())
     }
@@ -401,7 +377,7 @@ impl<P: Processor> Worker<P> {
         written: &BTreeSet<Slot>,
         moved: &BTreeMap<Partition, i64>,
     ) -> Result<(), Error> {
-        let offsets = self.offsets(written, moved);
+        let offsets = lock(&self.positions).covering(written, moved);
         let list = list(offsets.iter().map(|((topic, partition), next)| (topic, *partition, Offset::Offset(*next))));
         let Some(member) = self.consumer.group_metadata() else {
             return Err(Error::Broken("a worker without a group".to_owned()));
@@ -426,44 +402,19 @@ impl<P: Processor> Worker<P> {
         }
     }
 
-    /// What moved in this batch and before it, and one offset of every slot written to that did not move (P26).
-    fn offsets(&self, written: &BTreeSet<Slot>, moved: &BTreeMap<Partition, i64>) -> BTreeMap<Partition, i64> {
-        let positions = lock(&self.positions);
-        let mut offsets = moved.clone();
-        for (partition, position) in positions.iter().filter(|(_, position)| position.next > position.committed) {
-            offsets.entry(partition.clone()).or_insert(position.next);
-        }
-        for slot in written {
-            if !offsets.keys().any(|(_, partition)| *partition == slot.0)
-                && let Some((partition, position)) = positions.iter().find(|((_, partition), _)| *partition == slot.0)
-            {
-                offsets.insert(partition.clone(), position.next);
-            }
-        }
-        offsets
-    }
-
     /// `wake` and `process` are done with; `offsets` cover the batch, where there is one.
     fn durable(&mut self, offsets: &BTreeMap<Partition, i64>, is_committed: bool) {
-        {
-            let mut positions = lock(&self.positions);
-            for (partition, next) in offsets {
-                if let Some(position) = positions.get_mut(partition) {
-                    position.next = *next;
-                    if is_committed {
-                        position.committed = *next;
-                    }
-                }
-            }
-            let before = self.batch.len();
-            self.batch.retain(|record| {
-                positions
-                    .get(&(Arc::clone(&record.topic), record.partition))
-                    .is_some_and(|position| record.offset >= position.next)
-            });
-            self.drained.records += (before - self.batch.len()) as u64;
-        }
+        lock(&self.positions).advance(offsets, is_committed);
+        let before = self.batch.len();
+        self.keep_what_is_ahead();
+        self.drained.records += (before - self.batch.len()) as u64;
         self.processor.committed();
+    }
+
+    /// Of the batch, what is neither durable nor without need.
+    fn keep_what_is_ahead(&mut self) {
+        let positions = lock(&self.positions);
+        self.batch.retain(|record| positions.is_ahead(&(Arc::clone(&record.topic), record.partition), record.offset));
     }
 
     /// Offsets that no transaction took along, and markers behind the last record (C19).
@@ -472,13 +423,10 @@ impl<P: Processor> Worker<P> {
             return;
         }
         self.last_record = Instant::now();
-        let at = positions(&self.consumer);
+        let mut at = positions(&self.consumer);
+        at.retain(|(_, partition), _| self.slots.contains(&Slot(*partition)));
         let mut positions = lock(&self.positions);
-        for ((topic, partition), position) in positions.iter_mut() {
-            if let Some(at) = at.get(&(topic.to_string(), *partition)) {
-                position.next = position.next.max(*at);
-            }
-        }
+        positions.pass(&at);
         commit_pending(&self.consumer, &mut positions);
     }
 
@@ -527,7 +475,7 @@ impl<P: Processor> Worker<P> {
 
     fn ready(&self) -> rdkafka::TopicPartitionList {
         let positions = lock(&self.positions);
-        let mine = positions.keys().filter(|(_, partition)| self.slots.contains(&Slot(*partition)));
+        let mine = positions.partitions().filter(|(_, partition)| self.slots.contains(&Slot(*partition)));
         list(mine.map(|(topic, partition)| (topic, *partition, Offset::Invalid)))
     }
 
@@ -546,24 +494,6 @@ impl<P: Processor> Worker<P> {
             }
         }
         self.revoked();
-    }
-}
-
-fn commit_pending(consumer: &Member, positions: &mut Positions) {
-    let pending: BTreeMap<Partition, i64> = positions
-        .iter()
-        .filter(|(_, position)| position.next > position.committed)
-        .map(|(partition, position)| (partition.clone(), position.next))
-        .collect();
-    if pending.is_empty() || consumer.assignment_lost() {
-        return;
-    }
-    if consumer.context().commit_now(consumer, &pending) {
-        for (partition, next) in pending {
-            if let Some(position) = positions.get_mut(&partition) {
-                position.committed = next;
-            }
-        }
     }
 }
 

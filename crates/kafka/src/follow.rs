@@ -92,7 +92,7 @@ impl Follow {
         let Some(from) = self.begin() else { return };
         if let Err(source) = self.committed.assign(&list(from)) {
             // Only a broken list of ours is refused here.
-            tracing::error!(error = %Cause(source), "assigning the followed topics");
+            tracing::error!(error = %Cause::new(source), "assigning the followed topics");
             return;
         }
         let mut is_caught_up = false;

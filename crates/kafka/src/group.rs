@@ -73,7 +73,7 @@ impl Group {
 
     fn assign(&self, consumer: &Member, assigned: &TopicPartitionList) -> Result<BTreeMap<Partition, i64>, Error> {
         let what = || format!("assigning partitions of group `{}`", self.name);
-        let refused = |source| Error::Consumer { group: self.name.clone(), source: Cause(source) };
+        let refused = |source| Error::Consumer { group: self.name.clone(), source: Cause::new(source) };
         // `elements` of an empty list panicked (C9).
         if assigned.count() == 0 {
             consumer.assign(assigned).map_err(refused)?;
@@ -155,12 +155,12 @@ impl ConsumerContext for Group {
                 }
                 match consumer.unassign() {
                     Ok(()) => Rebalanced::Revoked,
-                    Err(source) => Rebalanced::Failed(Error::Consumer { group: self.name.clone(), source: Cause(source) }),
+                    Err(source) => Rebalanced::Failed(Error::Consumer { group: self.name.clone(), source: Cause::new(source) }),
                 }
             }
             other => Rebalanced::Failed(Error::Consumer {
                 group: self.name.clone(),
-                source: Cause(KafkaError::Rebalance(other.into())),
+                source: Cause::new(KafkaError::Rebalance(other.into())),
             }),
         };
         lock(&self.events).push_back(event);
@@ -203,9 +203,11 @@ impl Group {
     pub(crate) fn poll_error(&self, error: KafkaError) -> Result<(), Error> {
         match error {
             KafkaError::MessageConsumptionFatal(code) if is_fencing(code) => Err(Error::Fenced { id: self.name.clone() }),
-            KafkaError::MessageConsumptionFatal(_) => Err(Error::Consumer { group: self.name.clone(), source: Cause(error) }),
+            KafkaError::MessageConsumptionFatal(_) => {
+                Err(Error::Consumer { group: self.name.clone(), source: Cause::new(error) })
+            }
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
-                Err(Error::OffsetLost { group: self.name.clone(), source: Cause(error) })
+                Err(Error::OffsetLost { group: self.name.clone(), source: Cause::new(error) })
             }
             _ => {
                 self.voice.error(&error, "polling");
@@ -269,7 +271,7 @@ pub(crate) fn subscribe(consumer: &Member, topics: &[String]) -> Result<(), Erro
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer
         .subscribe(&topics)
-        .map_err(|source| Error::Settings { what: format!("subscribing to {topics:?}"), source: Cause(source).into() })
+        .map_err(|source| Error::Settings { what: format!("subscribing to {topics:?}"), source: Cause::new(source).into() })
 }
 
 #[cfg(test)]

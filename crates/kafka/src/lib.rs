@@ -21,6 +21,7 @@ mod fetch;
 mod follow;
 mod group;
 mod lookup;
+mod offsets;
 mod owned;
 mod producer;
 mod reader;

@@ -28,7 +28,7 @@ pub(crate) fn wait(runtime: &Handle, stop: &CancellationToken, pause: Duration) 
 pub(crate) fn assigned(client: &Client, group: &str, committed_only: bool) -> Result<BaseConsumer<Plain>, Error> {
     settings(client, &Role::Assigned { group, committed_only })?
         .create_with_context(Plain::default())
-        .map_err(|source| Error::Settings { what: format!("creating a reader for `{group}`"), source: Cause(source).into() })
+        .map_err(|source| Error::Settings { what: format!("creating a reader for `{group}`"), source: Cause::new(source).into() })
 }
 
 /// How many partitions a topic has.

@@ -45,9 +45,9 @@ impl Future for Delivery {
 
 fn write_error(topic: &str, key: &str, error: KafkaError) -> Error {
     if error.rdkafka_error_code().is_some_and(is_unwritable) {
-        Error::Unwritable { topic: topic.to_owned(), key: key.to_owned(), source: Cause(error) }
+        Error::Unwritable { topic: topic.to_owned(), key: key.to_owned(), source: Cause::new(error) }
     } else {
-        Error::Delivery { topic: topic.to_owned(), source: Cause(error) }
+        Error::Delivery { topic: topic.to_owned(), source: Cause::new(error) }
     }
 }
 
@@ -101,7 +101,7 @@ impl Producer {
 fn create(client: &Client) -> Result<FutureProducer<Plain>, Error> {
     settings(client, &Role::Idempotent)?
         .create_with_context(Plain::default())
-        .map_err(|source| Error::Settings { what: "creating a producer".to_owned(), source: Cause(source).into() })
+        .map_err(|source| Error::Settings { what: "creating a producer".to_owned(), source: Cause::new(source).into() })
 }
 
 impl Drop for Producer {

@@ -179,7 +179,7 @@ impl Reader {
             .create_with_context(Group::new(&config.group, stop.clone(), before_revoke))
             .map_err(|source| Error::Settings {
                 what: format!("creating a member of `{}`", config.group),
-                source: Cause(source).into(),
+                source: Cause::new(source).into(),
             })?;
         telemetry::TORN_SLOTS.with_label_values(&[&config.group]).set(0);
         let handle = ReaderHandle { done, proof: Arc::clone(&proof) };

@@ -258,7 +258,7 @@ fn options() -> AdminOptions {
 fn admin(client: &Client) -> Result<AdminClient<Plain>, Error> {
     settings(client, &Role::Admin)?
         .create_with_context(Plain::default())
-        .map_err(|source| Error::Settings { what: "creating an admin client".to_owned(), source: Cause(source).into() })
+        .map_err(|source| Error::Settings { what: "creating an admin client".to_owned(), source: Cause::new(source).into() })
 }
 
 async fn layouts(client: &Client, timeout: Duration) -> Result<BTreeMap<String, Layout>, Error> {

@@ -112,7 +112,7 @@ impl Transactional {
             Attempt::Abort { recycle, cause } => self.abort(recycle, cause, stop),
             Attempt::Unknown(cause) => {
                 self.recycle("the commit was not answered", stop)?;
-                Ok(Ended::Unknown(Cause(cause)))
+                Ok(Ended::Unknown(Cause::new(cause)))
             }
             Attempt::Fatal(cause) => self.fatal(cause, stop),
             Attempt::Hopeless(error) => {
@@ -180,7 +180,7 @@ impl Transactional {
         if recycle {
             self.recycle("the abort followed a refused or unanswered call", stop)?;
         }
-        Ok(Ended::Aborted(Cause(cause)))
+        Ok(Ended::Aborted(Cause::new(cause)))
     }
 
     /// Once it may be the broker's own transaction timeout, which looks the same as being fenced; twice it is not.
@@ -189,11 +189,11 @@ impl Transactional {
         let is_fenced = cause.rdkafka_error_code().is_some_and(is_fencing) || fatal.is_some_and(|(code, _)| is_fencing(code));
         if self.last_fatal.is_some_and(|last| last.elapsed() < AGAIN) {
             let id = self.id.clone();
-            return Err(if is_fenced { Error::Fenced { id } } else { Error::Transaction { id, source: Cause(cause) } });
+            return Err(if is_fenced { Error::Fenced { id } } else { Error::Transaction { id, source: Cause::new(cause) } });
         }
         self.last_fatal = Some(Instant::now());
         self.recycle("the producer ended", stop)?;
-        Ok(Ended::Unknown(Cause(cause)))
+        Ok(Ended::Unknown(Cause::new(cause)))
     }
 
     fn recycle(&mut self, why: &'static str, stop: &CancellationToken) -> Result<(), Error> {
@@ -209,7 +209,7 @@ impl Transactional {
         let config = settings(&self.client, &Role::Transactional { id: &self.id, queue: self.queue })?;
         let producer: Sender = config.create_with_context(Plain::default()).map_err(|source| Error::Settings {
             what: format!("creating the producer `{}`", self.id),
-            source: Cause(source).into(),
+            source: Cause::new(source).into(),
         })?;
         loop {
             let error = match producer.init_transactions(INIT) {
@@ -222,7 +222,7 @@ impl Transactional {
                     return Err(Error::Fenced { id: self.id.clone() });
                 }
                 Class::Abortable | Class::Fatal => {
-                    return Err(Error::Transaction { id: self.id.clone(), source: Cause(error) });
+                    return Err(Error::Transaction { id: self.id.clone(), source: Cause::new(error) });
                 }
             }
             tracing::warn!(%error, id = self.id, "waiting for the transaction coordinator");
@@ -274,7 +274,7 @@ fn delivered(runtime: &Handle, delivery: DeliveryFuture, deadline: Instant) -> R
                 return Err(Attempt::Hopeless(Error::Unwritable {
                     topic: message.topic().to_owned(),
                     key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
-                    source: Cause(error),
+                    source: Cause::new(error),
                 }));
             }
             error
@@ -290,7 +290,7 @@ fn refused(outgoing: &Outgoing, error: KafkaError) -> Attempt {
         return Attempt::Hopeless(Error::Unwritable {
             topic: outgoing.topic.clone(),
             key: outgoing.key.clone(),
-            source: Cause(error),
+            source: Cause::new(error),
         });
     }
     Attempt::Abort { recycle: false, cause: error }

@@ -3,10 +3,11 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::print_stderr,
     reason = "a test may stop at what it did not expect, and says where it was skipped"
 )]
+
+extern crate millrace_kafka as kafka;
 
 mod follower;
 mod harness;
