@@ -1,0 +1,9 @@
+//! The fleet on a real Kafka and registry, with simulated systems: does it keep its promises through failures?
+//!
+//! Few tests, each long. They share one broker under topic prefixes of their own; those that restart it have one for themselves.
+
+mod broker;
+mod kill;
+mod outage;
+mod sharing;
+mod world;
