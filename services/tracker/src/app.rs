@@ -136,7 +136,7 @@ fn specs(context: &Context<Args>) -> Vec<avro::TopicSpec> {
     let domains: Vec<Domain> = landscape.domains.keys().copied().collect();
     let sources: Vec<&str> = landscape.sources.keys().map(String::as_str).collect();
     let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
-    let replication = u16::try_from(landscape.kafka.replication).expect("the landscape's check bounds it");
+    let replication = landscape.kafka.replication;
     topic_specs(&context.topics, landscape.kafka.slots, replication, &domains, &sources, &destinations)
 }
 

@@ -1,0 +1,139 @@
+//! The landscape's folder, the brokers and the registry, for the commands that need them without a tracker.
+//!
+//! Addresses: flag or `MILLRACE_*`, then `--context`, then the landscape, then the demo that runs in this folder.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use avro::{TopicSpec, Topics, topic_specs};
+use clap::Args;
+use kafka::{Client, Sasl, Security};
+use landscape::Landscape;
+use model::Domain;
+use registry::Registry;
+
+use crate::{demo::Demo, exit::Failure, options::Global, server::NamedContext};
+
+/// Where Kafka and the registry are.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Addresses {
+    /// Kafka bootstrap servers, comma-separated
+    #[arg(long, env = "MILLRACE_BROKERS", value_name = "HOST:PORT,...", value_delimiter = ',', hide_env_values = true)]
+    brokers: Vec<String>,
+
+    /// Schema registry, Confluent API, comma-separated
+    #[arg(long, env = "MILLRACE_REGISTRY", value_name = "URL,...", value_delimiter = ',', hide_env_values = true)]
+    registry: Vec<String>,
+
+    /// Prefix of every topic [default: the landscape's]
+    #[arg(long, env = "MILLRACE_TOPIC_PREFIX", value_name = "PREFIX", hide_env_values = true)]
+    topic_prefix: Option<String>,
+
+    /// One broker will do: topics get one replica
+    #[arg(long, env = "MILLRACE_DEVELOPMENT")]
+    development: bool,
+}
+
+/// A landscape and the way to its cluster.
+pub(crate) struct Cluster {
+    pub(crate) landscape: Landscape,
+    pub(crate) topics: Topics,
+    brokers: Vec<String>,
+    registry: Vec<String>,
+    development: bool,
+}
+
+/// Reads the landscape's files.
+pub(crate) fn files(global: &Global, dir: Option<&PathBuf>) -> Result<BTreeMap<String, String>, Failure> {
+    let dir = folder(global, dir)?;
+    let files = service::landscape_files(&dir).map_err(|error| Failure::usage(format!("reading the landscape: {error}")))?;
+    if files.is_empty() {
+        return Err(Failure::usage(format!("{} holds no landscape: no YAML files", dir.display())));
+    }
+    Ok(files)
+}
+
+fn folder(global: &Global, dir: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+    if let Some(dir) = dir.or(global.landscape.as_ref()) {
+        return Ok(dir.clone());
+    }
+    if let Some(demo) = Demo::find()? {
+        return Ok(PathBuf::from(demo.landscape));
+    }
+    let sample = Path::new("deploy/landscape");
+    if sample.is_dir() {
+        return Ok(sample.to_owned());
+    }
+    Err(Failure::usage("where is the landscape? Name its folder, or use --landscape DIR or MILLRACE_LANDSCAPE"))
+}
+
+impl Addresses {
+    pub(crate) fn cluster(&self, global: &Global) -> Result<Cluster, Failure> {
+        let files = files(global, None)?;
+        let landscape = Landscape::parse(&files).map_err(|problems| {
+            Failure::usage(format!("the landscape has {} problems; see `millrace landscape check`", problems.len()))
+        })?;
+        let context = global.context.as_deref().map(NamedContext::read).transpose()?.unwrap_or_default();
+        let demo = Demo::find()?;
+        let first = |lists: [Vec<String>; 4]| lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default();
+        let demo_brokers = demo.as_ref().map(|demo| vec![demo.brokers.clone()]).unwrap_or_default();
+        let demo_registry = demo.as_ref().map(|demo| vec![demo.registry.clone()]).unwrap_or_default();
+        let brokers = first([self.brokers.clone(), context.brokers, landscape.kafka.brokers.clone(), demo_brokers]);
+        let registry = first([self.registry.clone(), context.registry, landscape.registry.urls.clone(), demo_registry]);
+        let prefix = self
+            .topic_prefix
+            .clone()
+            .or_else(|| demo.as_ref().map(|demo| demo.topic_prefix.clone()))
+            .unwrap_or_else(|| landscape.kafka.topic_prefix.clone());
+        let development = self.development || demo.is_some();
+        Ok(Cluster { topics: Topics::new(prefix), landscape, brokers, registry, development })
+    }
+}
+
+impl Cluster {
+    pub(crate) fn kafka(&self) -> Result<Client, Failure> {
+        if self.brokers.is_empty() {
+            return Err(Failure::usage(
+                "where is Kafka? Name it with --brokers, MILLRACE_BROKERS, --context or in millrace.yaml",
+            ));
+        }
+        let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
+        let security = self.landscape.kafka.security.as_ref().map(|security| Security {
+            ca_file: path(&security.ca_file),
+            certificate_file: path(&security.certificate_file),
+            key_file: path(&security.key_file),
+            sasl: security.username.as_ref().zip(path(&security.password_file)).map(|(username, password_file)| Sasl {
+                mechanism: security.mechanism.clone().unwrap_or_else(|| "SCRAM-SHA-512".to_owned()),
+                username: username.clone(),
+                password_file,
+            }),
+        });
+        Ok(Client { brokers: self.brokers.join(","), client_id: "millrace-cli".to_owned(), security })
+    }
+
+    pub(crate) fn registry(&self) -> Result<Registry, Failure> {
+        if self.registry.is_empty() {
+            return Err(Failure::usage(
+                "where is the registry? Name it with --registry, MILLRACE_REGISTRY, --context or in millrace.yaml",
+            ));
+        }
+        let settings = &self.landscape.registry;
+        let mut config = registry::Config::new(self.registry.clone());
+        config.username.clone_from(&settings.username);
+        config.password_file = settings.password_file.as_ref().map(PathBuf::from);
+        config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
+        Registry::new(config).map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    /// Every topic that this landscape needs.
+    pub(crate) fn specs(&self) -> Vec<TopicSpec> {
+        let domains: Vec<Domain> = self.landscape.domains.keys().copied().collect();
+        let sources: Vec<&str> = self.landscape.sources.keys().map(String::as_str).collect();
+        let destinations: Vec<&str> = self.landscape.destinations.keys().map(String::as_str).collect();
+        let replication = if self.development { 1 } else { self.landscape.kafka.replication };
+        let slots = self.landscape.kafka.slots;
+        topic_specs(&self.topics, slots, replication, &domains, &sources, &destinations)
+    }
+}

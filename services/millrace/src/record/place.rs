@@ -1,0 +1,132 @@
+//! `millrace record where`: is it there? If not, why, and whose turn is it?
+
+use model::Timestamp;
+use serde_json::Value;
+
+use super::Record;
+use crate::{
+    exit::{Done, Failure, Outcome},
+    options::Global,
+    output::{self, at, integer, seconds, text},
+    server::Server,
+    words,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    record: Record,
+
+    /// Only this destination
+    #[arg(long, short, value_name = "NAME")]
+    destination: Option<String>,
+}
+
+impl Args {
+    pub(crate) async fn run(&self, global: &Global) -> Outcome {
+        let (domain, key) = self.record.parse()?;
+        let server = Server::find(global)?;
+        let mut answer = server.get(&format!("records/{domain}/status"), &[("key", Some(key.as_str()))]).await?;
+        if let Some(name) = &self.destination {
+            let all = at(&answer.body, "destinations").as_array().cloned().unwrap_or_default();
+            let golden = !at(&answer.body, "revision").is_null();
+            let one: Vec<Value> = all.iter().filter(|place| text(place, "destination") == *name).cloned().collect();
+            if one.is_empty() && golden {
+                let names: Vec<String> = all.iter().map(|place| text(place, "destination")).collect();
+                let near = words::nearest(name, names.iter().map(String::as_str));
+                let hint = near.map(|near| format!(", did you mean `{near}`?")).unwrap_or_default();
+                return Err(Failure::not_found(format!("`{name}` gets no records of domain {domain}{hint}")));
+            }
+            answer.body["destinations"] = Value::Array(one);
+        }
+        let status = &answer.body;
+        let places = at(status, "destinations").as_array().cloned().unwrap_or_default();
+        global.output().object(status, key.as_str(), || render(status, &places, answer.as_of))?;
+        let there = places.iter().all(|place| matches!(text(place, "state").as_str(), "accepted" | "not_needed"));
+        let golden = !at(status, "revision").is_null();
+        let newer_waits = at(status, "held").as_array().is_some_and(|held| !held.is_empty());
+        Ok(if there && golden && !newer_waits { Done::Yes } else { Done::No })
+    }
+}
+
+fn render(status: &Value, places: &[Value], now: Timestamp) -> String {
+    let mut lines = vec![head(status, now)];
+    for held in at(status, "held").as_array().into_iter().flatten() {
+        let until = output::instant(held, "until").map(|until| format!(", at most until {} UTC", words::clock(until, now)));
+        lines.push(format!("held     {}: {}{}", text(held, "source"), text(held, "sentence"), until.unwrap_or_default()));
+        lines.extend(findings(held));
+    }
+    for letter in at(status, "letters").as_array().into_iter().flatten() {
+        lines.push(format!("refused  {}: {}", text(letter, "system"), text(letter, "message")));
+        lines.push(format!("         whose turn: {}   (dead letter {})", text(letter, "owner"), text(letter, "id")));
+    }
+    let width = places.iter().map(|place| text(place, "destination").len()).max().unwrap_or_default();
+    for place in places {
+        lines.extend(standpoint(place, width, &text(status, "domain"), &text(status, "key"), now));
+    }
+    lines.join("\n")
+}
+
+fn head(status: &Value, now: Timestamp) -> String {
+    let name = format!("{} {}", text(status, "domain"), text(status, "key"));
+    let Some(accepted) = output::instant(status, "accepted_at") else { return format!("{name}   not golden yet") };
+    let effective = text(status, "valid_from");
+    let effective = if effective.is_empty() { String::new() } else { format!(", effective {effective}") };
+    let deleted = if at(status, "deleted") == &Value::Bool(true) { ", deleted" } else { "" };
+    let revision = integer(status, "revision");
+    format!("{name}   golden revision {revision}{deleted}, accepted {} UTC{effective}", words::clock(accepted, now))
+}
+
+fn findings(held: &Value) -> Vec<String> {
+    let all = at(held, "findings").as_array().cloned().unwrap_or_default();
+    all.iter()
+        .map(|finding| format!("         {} {}: {}", text(finding, "rule_id"), text(finding, "path"), text(finding, "message")))
+        .collect()
+}
+
+fn standpoint(place: &Value, width: usize, domain: &str, key: &str, now: Timestamp) -> Vec<String> {
+    let name = text(place, "destination");
+    let accepted = at(place, "accepted_revision").as_i64();
+    let since = output::instant(place, "accepted_at").map(|at| words::clock(at, now)).unwrap_or_default();
+    let line = |word: &str, rest: String| format!("{name:width$}  {word:3}  {rest}");
+    let indent = " ".repeat(width + 7);
+    match text(place, "state").as_str() {
+        "accepted" => {
+            let took = seconds(place, "took_seconds").map(|took| format!(", {} after the source", words::took(took)));
+            let external = text(place, "external_id");
+            let external = if external.is_empty() { String::new() } else { format!(", its number there {external}") };
+            let revision = accepted.unwrap_or_default();
+            vec![line("YES", format!("has revision {revision} since {since} UTC{}{external}", took.unwrap_or_default()))]
+        }
+        "not_needed" => vec![line("-", text(place, "why"))],
+        state => {
+            let has = match accepted {
+                Some(revision) => format!("has revision {revision} since {since} UTC"),
+                None => "has nothing of it".to_owned(),
+            };
+            let mut lines = vec![line("NO", has)];
+            let letter = text(place, "letter");
+            let letter_hint =
+                if letter.is_empty() || state != "refused" { String::new() } else { format!("   (dead letter {letter})") };
+            lines.push(format!("{indent}why:        {}{letter_hint}", why(place)));
+            let turn = text(place, "turn");
+            if !turn.is_empty() {
+                lines.push(format!("{indent}whose turn: {turn}"));
+            }
+            if state == "refused" {
+                lines.push(format!("{indent}then:       millrace record resend {domain} {key} --destination {name}"));
+            } else if at(place, "late") == &Value::Bool(true) {
+                lines.push(format!("{indent}late:       the deadline has passed"));
+            }
+            lines
+        }
+    }
+}
+
+fn why(place: &Value) -> String {
+    let message = text(place, "message");
+    if text(place, "state") == "refused" && !message.is_empty() {
+        return format!("refused, {}: {message}", text(place, "code"));
+    }
+    text(place, "why")
+}

@@ -1,0 +1,87 @@
+//! `millrace topics`: the cluster's topics against the one list.
+
+use clap::Subcommand;
+use kafka::topics::TopicChange;
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::Addresses,
+    exit::{Done, Failure, Outcome},
+    options::Global,
+    output::{Column, List, Sight, text},
+    words,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// What would change. Exit code 6: something that only a person can change
+    Plan(Addresses),
+    /// Create what is missing and set what differs; a partition count is never changed
+    Apply(Addresses),
+}
+
+const COLUMNS: &[Column] = &[
+    Column::new("", |row, _| text(row, "sign")),
+    Column::new("TOPIC", |row, _| text(row, "topic")),
+    Column::new("CHANGE", |row, _| text(row, "change")),
+];
+
+impl Command {
+    pub(crate) async fn run(&self, global: &Global) -> Outcome {
+        let (addresses, apply) = match self {
+            Command::Plan(addresses) => (addresses, false),
+            Command::Apply(addresses) => (addresses, !global.dry_run),
+        };
+        let cluster = addresses.cluster(global)?;
+        let client = cluster.kafka()?;
+        let specs = cluster.specs();
+        let changes = kafka::topics::plan(&client, &specs).await.map_err(unreachable)?;
+        let items: Vec<Value> = changes.iter().flat_map(describe).collect();
+        let mut out = global.output();
+        out.headers = false;
+        if !items.is_empty() || !out.is_text() {
+            let sight = Sight { now: crate::options::now() };
+            out.list(&List { items: &items, columns: COLUMNS, name: |row| text(row, "topic"), next: None, sight })?;
+        }
+        if changes.iter().any(|change| matches!(change, TopicChange::Impossible { .. })) {
+            out.hint("Nothing was changed: a topic differs in a way that only a person can change.");
+            return Ok(Done::No);
+        }
+        let count = words::count(i64::try_from(specs.len()).unwrap_or(i64::MAX), "topic");
+        if changes.is_empty() {
+            out.hint(&format!("{count} as listed."));
+        } else if apply {
+            kafka::topics::apply(&client, &changes).await.map_err(unreachable)?;
+            out.hint(&format!("Done: {count} as listed."));
+        } else {
+            out.hint("Do it: millrace topics apply");
+        }
+        Ok(Done::Yes)
+    }
+}
+
+fn describe(change: &TopicChange) -> Vec<Value> {
+    match change {
+        TopicChange::Create(topic) => {
+            let policy = topic.config.get("cleanup.policy").map(String::as_str).unwrap_or("delete");
+            let partitions = words::count(topic.partitions.into(), "partition");
+            vec![json!({ "sign": "+", "topic": topic.name, "change": format!("create, {partitions}, {policy}") })]
+        }
+        TopicChange::Configure { topic, settings } => settings
+            .iter()
+            .map(|(name, (now, wanted))| {
+                let now = now.as_deref().unwrap_or("not set");
+                json!({ "sign": "~", "topic": topic, "change": format!("{name} {now} → {wanted}") })
+            })
+            .collect(),
+        TopicChange::Impossible { topic, what } => {
+            vec![json!({ "sign": "!", "topic": topic, "change": format!("{what}: refused") })]
+        }
+    }
+}
+
+fn unreachable(error: kafka::Error) -> Failure {
+    let transient = error.is_transient();
+    let text = format!("{:#}", anyhow::Error::new(error));
+    if transient { Failure::unreachable(text) } else { Failure::failed(text) }
+}
