@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use crate::world::{PATIENCE, World};
+use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_broker_and_a_stopped_registry_make_no_letters() -> Result<()> {

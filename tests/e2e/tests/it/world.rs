@@ -8,14 +8,14 @@ use millrace_e2e::{Look, check, landscape, load, until};
 use model::{Data, Domain, Golden};
 
 /// Long enough for a loaded machine; a healthy run needs a small part of it.
-pub const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The plants of landscape `load`.
-pub const PLANTS: [&str; 2] = ["mes-ulm", "mes-pune"];
+pub(crate) const PLANTS: [&str; 2] = ["mes-ulm", "mes-pune"];
 
-pub struct World {
-    pub stack: Stack,
-    pub look: Look,
+pub(crate) struct World {
+    pub(crate) stack: Stack,
+    pub(crate) look: Look,
     /// Item → how often it was written, which is also its newest version.
     written: BTreeMap<usize, u32>,
     files: u32,
@@ -23,7 +23,7 @@ pub struct World {
 
 impl World {
     /// One of each service, units loaded.
-    pub async fn start(options: impl FnOnce(&mut StackOptions)) -> Result<Self> {
+    pub(crate) async fn start(options: impl FnOnce(&mut StackOptions)) -> Result<Self> {
         let mut settings = StackOptions::new(landscape("load"));
         settings.session_timeout = Some(Duration::from_secs(6));
         options(&mut settings);
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// Puts a file into the ERP's (or, named customers, the CRM's) folder.
-    pub fn drop(&mut self, kind: &str, text: &str) -> Result<()> {
+    pub(crate) fn drop(&mut self, kind: &str, text: &str) -> Result<()> {
         self.files += 1;
         let source = if kind == "customers" { "crm" } else { "erp" };
         let folder = PathBuf::from(self.stack.systems.source_endpoint(source)?);
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Writes the next version of each of these items, in one file.
-    pub fn write_items(&mut self, items: impl IntoIterator<Item = usize>) -> Result<()> {
+    pub(crate) fn write_items(&mut self, items: impl IntoIterator<Item = usize>) -> Result<()> {
         let versions: Vec<_> = items
             .into_iter()
             .map(|item| {
@@ -56,12 +56,12 @@ impl World {
         self.drop("items", &load::items(&versions))
     }
 
-    pub fn items_written(&self) -> usize {
+    pub(crate) fn items_written(&self) -> usize {
         self.written.len()
     }
 
     /// Golden items, once every written version of every item became a revision.
-    pub async fn golden_complete(&self, limit: Duration) -> Result<BTreeMap<String, Golden>> {
+    pub(crate) async fn golden_complete(&self, limit: Duration) -> Result<BTreeMap<String, Golden>> {
         until("every written version to become a golden revision", limit, || async {
             let seen = self.look.golden(Domain::Item).await.map_err(|error| format!("{error:#}"))?;
             let newest = check::newest(&seen);
@@ -80,7 +80,7 @@ impl World {
     }
 
     /// Waits until a plant has accepted every golden item.
-    pub async fn plant_complete(&self, plant: &str, golden: &BTreeMap<String, Golden>, limit: Duration) -> Result<()> {
+    pub(crate) async fn plant_complete(&self, plant: &str, golden: &BTreeMap<String, Golden>, limit: Duration) -> Result<()> {
         until(&format!("{plant} to equal golden"), limit, || async {
             let ledger = self.look.ledger(plant).await.map_err(|error| format!("{error:#}"))?;
             let mes = self.stack.systems.plant(plant).map_err(|error| format!("{error:#}"))?;
@@ -94,7 +94,7 @@ impl World {
     }
 
     /// All promises of a run at once: nothing lost, nothing twice, nothing backwards, no letter.
-    pub async fn assert_promises(&self) -> Result<()> {
+    pub(crate) async fn assert_promises(&self) -> Result<()> {
         let golden = self.golden_complete(PATIENCE).await?;
         for (item, version) in &self.written {
             let Some(Data::Item(data)) = golden.get(&format!("item/L-{item:05}/A")).and_then(|golden| golden.data.as_ref())
