@@ -16,9 +16,11 @@ pub fn confirm(
     now: Timestamp,
 ) -> Option<Golden> {
     let mut data = golden.data.clone()?;
-    let is_known = golden.meta.confirmations.get(system).is_some_and(|known| {
-        confirmation.external_id.is_none() || known.external_id == confirmation.external_id
-    });
+    let is_known = golden
+        .meta
+        .confirmations
+        .get(system)
+        .is_some_and(|known| confirmation.external_id.is_none() || known.external_id == confirmation.external_id);
     if is_known {
         return None;
     }

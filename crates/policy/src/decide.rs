@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use model::{
-    Change, Data, Fence, Finding, Golden, GoldenMeta, Grave, LetterClass, Operation, Reason, RecordKey, Severity, Timestamp, Topical,
+    Change, Data, Fence, Finding, Golden, GoldenMeta, Grave, LetterClass, Operation, Reason, RecordKey, Severity, Timestamp,
+    Topical,
 };
 
 use crate::{
@@ -46,6 +47,7 @@ pub enum Verdict {
         findings: Vec<Finding>,
     },
     /// Waits for something named; decided anew when it is released. `hold_for` counts from when it first waited; none: no deadline.
+    /// The first finding is the reason.
     Hold {
         reason: Reason,
         waits_for: String,
@@ -225,19 +227,20 @@ fn weigh(case: &Case<'_>, mut judged: Vec<Judged>, awaited: Option<Judged>, outc
         judged.extend(awaited);
         return refuse(judged);
     }
-    if let Some((record, hold)) = judged.iter().find_map(|judged| judged.waits_for.clone()) {
+    if let Some(position) = judged.iter().position(|judged| judged.waits_for.is_some()) {
+        let waiting = judged.remove(position);
+        let (record, hold) = waiting.waits_for.clone().expect("it was found by what it waits for");
         return Verdict::Hold {
             reason: Reason::Record,
             waits_for: record.to_string(),
             hold_for: Some(hold),
-            findings: heaviest_first(judged.into_iter().chain(awaited)),
+            findings: titled_by(waiting, judged.into_iter().chain(awaited)),
         };
     }
     if let Some(awaited) = awaited {
         if awaited.finding.severity >= Severity::Quarantine {
-            judged.push(awaited);
             let waits_for = case.change.meta.source.clone();
-            return Verdict::Hold { reason: Reason::Approval, waits_for, hold_for: None, findings: heaviest_first(judged) };
+            return Verdict::Hold { reason: Reason::Approval, waits_for, hold_for: None, findings: titled_by(awaited, judged) };
         }
         judged.push(awaited);
     }
@@ -260,7 +263,14 @@ fn refuse(judged: Vec<Judged>) -> Verdict {
     Verdict::Refuse { class: LetterClass::Data, findings: heaviest_first(judged) }
 }
 
-/// A letter is titled by its first finding.
+/// What it waits for comes first, whatever else was found.
+fn titled_by(title: Judged, others: impl IntoIterator<Item = Judged>) -> Vec<Finding> {
+    let mut findings = vec![title.finding];
+    findings.extend(heaviest_first(others));
+    findings
+}
+
+/// A letter, and a wait, is titled by its first finding.
 fn heaviest_first(judged: impl IntoIterator<Item = Judged>) -> Vec<Finding> {
     let mut judged: Vec<Judged> = judged.into_iter().collect();
     judged.sort_by_key(|judged| std::cmp::Reverse(judged.finding.severity));
@@ -276,10 +286,10 @@ fn golden(case: &Case<'_>, data: Option<Data>, findings: &[Finding]) -> Golden {
     fence.insert(meta.source.clone(), meta.fence());
     let (valid_from, valid_to) = data.as_ref().map_or((None, None), Data::validity);
     // The release is the main owner's: another owner's change says nothing about it.
-    let approval =
-        if case.is_main() { meta.approval.clone() } else { current.and_then(|current| current.approval.clone()) };
+    let approval = if case.is_main() { meta.approval.clone() } else { current.and_then(|current| current.approval.clone()) };
     // Whoever confirmed the record confirmed one that is gone.
-    let confirmations = if data.is_none() { BTreeMap::new() } else { current.map(|meta| meta.confirmations.clone()).unwrap_or_default() };
+    let confirmations =
+        if data.is_none() { BTreeMap::new() } else { current.map(|meta| meta.confirmations.clone()).unwrap_or_default() };
     let operation = match (&data, meta.operation) {
         (None, _) => Operation::Delete,
         (Some(_), Operation::Snapshot) => Operation::Snapshot,

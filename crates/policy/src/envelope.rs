@@ -95,9 +95,8 @@ pub(crate) enum Release {
 /// ENV-06. Only the main owner's upserts need approval: a delete releases nothing.
 pub(crate) fn approval(case: &Case<'_>) -> Release {
     let meta = &case.change.meta;
-    let is_asked = case.policy.approval == ApprovalDemand::Required
-        && meta.source == case.policy.owner
-        && case.change.data.is_some();
+    let is_asked =
+        case.policy.approval == ApprovalDemand::Required && meta.source == case.policy.owner && case.change.data.is_some();
     if !is_asked {
         return Release::Passed(None);
     }

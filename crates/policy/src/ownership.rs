@@ -89,9 +89,8 @@ fn is_identity(policy: &DomainPolicy, source: &str, path: &[Step]) -> bool {
         [Step::Field(name)] => policy.owner != source && policy.domain.key_fields().contains(name),
         [Step::Field(list), Step::Index(_), Step::Field(name)] => {
             identity(policy.domain, list).contains(name)
-                && pointers(policy, source).any(|pointer| {
-                    matches!(pointer.segments(), [first, star, ..] if first == list && star == "*")
-                })
+                && pointers(policy, source)
+                    .any(|pointer| matches!(pointer.segments(), [first, star, ..] if first == list && star == "*"))
         }
         _ => false,
     }

@@ -38,12 +38,8 @@ pub(crate) fn consistent(item: &Item, context: &Context<'_>, found: &mut Vec<Fou
         let earlier = stated[..position].iter().find(|(_, other, _)| other.alt_uom == conversion.alt_uom);
         if let Some((_, other, other_ratio)) = earlier {
             if !ratio.is(other_ratio) {
-                let message = format!(
-                    "1 {} is said to be both {} and {} {base}",
-                    conversion.alt_uom,
-                    other_ratio.text(),
-                    ratio.text()
-                );
+                let message =
+                    format!("1 {} is said to be both {} and {} {base}", conversion.alt_uom, other_ratio.text(), ratio.text());
                 found.push(Found::new(path, message).observed(format!("{} and {}", shown(other), shown(conversion))));
             }
             continue;
@@ -127,7 +123,8 @@ pub(crate) fn dimension(item: &Item, context: &Context<'_>, found: &mut Vec<Foun
         if let (Some(one), Some(another)) = (base_unit.dimension(), other.dimension())
             && one != another
         {
-            let message = format!("{code} measures {another}, {base} measures {one}, and the item has no conversion between them");
+            let message =
+                format!("{code} measures {another}, {base} measures {one}, and the item has no conversion between them");
             found.push(Found::new(path, message).observed(code));
         }
     }

@@ -108,8 +108,7 @@ pub(crate) fn weight(item: &Item, context: &Context<'_>, found: &mut Vec<Found>)
     if let (Some(net), Some(gross)) = (&item.net_weight, &item.gross_weight)
         && is_above(net, gross, context)
     {
-        let message =
-            format!("net weight {} {} is above gross weight {} {}", net.value, net.uom, gross.value, gross.uom);
+        let message = format!("net weight {} {} is above gross weight {} {}", net.value, net.uom, gross.value, gross.uom);
         found.push(Found::new("/net_weight/value", message).observed(net.value));
     }
     for (index, conversion) in item.uom_conversions.iter().enumerate() {

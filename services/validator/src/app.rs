@@ -1,0 +1,204 @@
+//! Wiring: landscape → topics → schemas → view of references → workers.
+
+use std::{path::PathBuf, sync::Arc};
+
+use avro::{Reader, Schema, TopicSpec, topic_specs};
+use kafka::{Client, FollowConfig, Follower, Sasl, Security, Start, WorkerConfig, topics::TopicProblem};
+use model::Domain;
+use registry::Registry;
+use service::{CancellationToken, Context, Exit, Health};
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    Args, Config,
+    processor::Validator,
+    shared::{STAGE, Shared},
+    view::{self, REFERRED, View},
+};
+
+/// The validator, built and ready to decide.
+pub struct App {
+    shared: Arc<Shared>,
+    workers: Vec<WorkerConfig>,
+    following: JoinHandle<()>,
+    is_complete: oneshot::Receiver<()>,
+    health: Health,
+}
+
+impl service::App for App {
+    const NAME: &'static str = "validator";
+    const ABOUT: &'static str = "Decides which changes become golden; holds what waits, writes dead letters, exactly once";
+    type Args = Args;
+
+    async fn build(context: Context<Args>) -> Result<Self, Exit> {
+        let config = Config::from_args(&context.args, context.landscape.kafka.slots).map_err(Exit::arguments)?;
+        let client = kafka_client(&context);
+        wait_for_topics(&context, &client).await?;
+        let registry = registry_client(&context, &config)?;
+        let (writer, reader) = codecs(&context, &registry).await?;
+
+        let (topics, reader, view) = (context.topics.clone(), Arc::new(reader), Arc::new(View::default()));
+        let group = format!("{}{STAGE}", topics.prefix());
+        let referred = REFERRED.iter().filter(|domain| context.landscape.domains.contains_key(domain));
+        let follow = FollowConfig {
+            client: client.clone(),
+            group: group.clone(),
+            topics: referred.map(|domain| (topics.golden(*domain), Start::Beginning)).collect(),
+        };
+        let (complete, is_complete) = oneshot::channel();
+        let followed = Follower::spawn(follow, context.stop.clone()).map_err(Exit::config)?;
+        let following = tokio::spawn(view::follow(
+            Arc::clone(&view),
+            Arc::clone(&reader),
+            registry.clone(),
+            topics.clone(),
+            followed,
+            complete,
+        ));
+        context.health.not_ready("references", "reading customers and reference codes up to where they were at the start");
+
+        let workers = (0..config.workers).map(|worker| worker_config(&context, &client, &group, worker)).collect();
+        let health = context.health.clone();
+        let shared =
+            Arc::new(Shared::new(Arc::clone(&context.landscape), topics, reader, writer, registry, view, health.clone()));
+        Ok(Self { shared, workers, following, is_complete, health })
+    }
+
+    async fn run(self, stop: CancellationToken) -> Result<(), Exit> {
+        tokio::select! {
+            complete = self.is_complete => {
+                if complete.is_err() {
+                    return if stop.is_cancelled() { Ok(()) } else { Err(Exit::died(anyhow::anyhow!("the view of references ended"))) };
+                }
+            }
+            () = stop.cancelled() => return Ok(()),
+        }
+        self.health.ready("references");
+        let mut running = JoinSet::new();
+        for (worker, config) in self.workers.into_iter().enumerate() {
+            running.spawn(kafka::run(config, Validator::new(Arc::clone(&self.shared), worker), stop.clone()));
+        }
+        let mut following = self.following;
+        loop {
+            tokio::select! {
+                ended = running.join_next() => match ended {
+                    None => return Ok(()),
+                    Some(ended) => finished(ended.map_err(Exit::died)?, &stop)?,
+                },
+                _ = &mut following, if !stop.is_cancelled() => {
+                    if !stop.is_cancelled() {
+                        return Err(Exit::died(anyhow::anyhow!("the view of references ended")));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn finished(ended: Result<kafka::Drained, kafka::Error>, stop: &CancellationToken) -> Result<(), Exit> {
+    match ended {
+        Ok(drained) => {
+            tracing::info!(records = drained.records, transactions = drained.transactions, "a worker drained");
+            if stop.is_cancelled() { Ok(()) } else { Err(Exit::died(anyhow::anyhow!("a worker ended by itself"))) }
+        }
+        Err(error) if error.is_fenced() => Err(Exit::again(error)),
+        Err(error) => Err(Exit::died(error)),
+    }
+}
+
+fn worker_config(context: &Context<Args>, client: &Client, group: &str, worker: usize) -> WorkerConfig {
+    let (topics, landscape) = (&context.topics, &context.landscape);
+    let instance = format!("{}-{worker}", context.instance);
+    let transactional_id = format!("{}{STAGE}.{}.{worker}", topics.prefix(), context.instance);
+    let mut config = WorkerConfig::new(client.clone(), group, &instance, &transactional_id, STAGE);
+    config.inputs = landscape.domains.keys().map(|domain| topics.change(*domain)).collect();
+    config.inputs.push(topics.command(STAGE));
+    // Only these, so that forty plants do not multiply the validator's work.
+    let confirming = landscape.destinations.values().filter(|destination| destination.confirms);
+    config.inputs.extend(confirming.map(|destination| topics.receipt(&destination.name)));
+    config.state = landscape.domains.keys().map(|domain| topics.golden(*domain)).collect();
+    config.state.push(topics.held());
+    config.session_timeout = context.common.session_timeout;
+    config
+}
+
+fn kafka_client(context: &Context<Args>) -> Client {
+    let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
+    let security = context.landscape.kafka.security.as_ref().map(|security| Security {
+        ca_file: path(&security.ca_file),
+        certificate_file: path(&security.certificate_file),
+        key_file: path(&security.key_file),
+        sasl: security.username.as_ref().zip(path(&security.password_file)).map(|(username, password_file)| Sasl {
+            mechanism: security.mechanism.clone().unwrap_or_else(|| "SCRAM-SHA-512".to_owned()),
+            username: username.clone(),
+            password_file,
+        }),
+    });
+    let client_id = format!("millrace-{STAGE}-{}", context.instance);
+    Client { brokers: context.brokers.join(","), client_id, security }
+}
+
+fn registry_client(context: &Context<Args>, config: &Config) -> Result<Registry, Exit> {
+    let settings = &context.landscape.registry;
+    let mut registry = registry::Config::new(context.registry.clone());
+    registry.username.clone_from(&settings.username);
+    registry.password_file = settings.password_file.as_ref().map(PathBuf::from);
+    registry.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
+    registry.unknown_after = config.unknown_schema_after;
+    Registry::new(registry).map_err(Exit::config)
+}
+
+/// The topics that the validator touches.
+fn specs(context: &Context<Args>) -> Vec<TopicSpec> {
+    let landscape = &context.landscape;
+    let domains: Vec<Domain> = landscape.domains.keys().copied().collect();
+    let sources: Vec<&str> = landscape.sources.keys().map(String::as_str).collect();
+    let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
+    let all = topic_specs(&context.topics, landscape.kafka.slots, landscape.kafka.replication, &domains, &sources, &destinations);
+    let topics = &context.topics;
+    let mut own = vec![topics.held(), topics.finding(), topics.dlq(STAGE), topics.command(STAGE)];
+    own.extend(domains.iter().flat_map(|domain| [topics.change(*domain), topics.golden(*domain)]));
+    let confirming = landscape.destinations.values().filter(|destination| destination.confirms);
+    own.extend(confirming.map(|destination| topics.receipt(&destination.name)));
+    all.into_iter().filter(|spec| own.contains(&spec.name)).collect()
+}
+
+/// Missing topics are waited for; a topic that is there but wrong ends the start at once.
+async fn wait_for_topics(context: &Context<Args>, client: &Client) -> Result<(), Exit> {
+    let specs = specs(context);
+    let wrong = context
+        .health
+        .wait_for("topics", context.common.start_timeout, || async {
+            let problems = kafka::topics::check(client, &specs, context.common.development)
+                .await
+                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+            let mut wrong = Vec::new();
+            for problem in problems {
+                match problem {
+                    TopicProblem::Missing { topic } => return Err(format!("topic {topic} is missing")),
+                    TopicProblem::Wrong { topic, what } => wrong.push(format!("topic {topic}: {what}")),
+                }
+            }
+            Ok(wrong)
+        })
+        .await?;
+    if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }
+}
+
+/// The ids of what the validator writes; its reader knows those schemas from the start.
+async fn codecs(context: &Context<Args>, registry: &Registry) -> Result<(avro::Writer, Reader), Exit> {
+    let topics = &context.topics;
+    let mut subjects =
+        vec![(Schema::Held, topics.held()), (Schema::FindingReport, topics.finding()), (Schema::DeadLetter, topics.dlq(STAGE))];
+    subjects.extend(context.landscape.domains.keys().map(|domain| (Schema::golden(*domain), topics.golden(*domain))));
+    let writer = context
+        .health
+        .wait_for("registry", context.common.start_timeout, || async {
+            registry.writer(&subjects).await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+        })
+        .await?;
+    Ok((writer, Reader::default()))
+}

@@ -1,0 +1,330 @@
+//! A verdict becomes records: golden, held, finding, dead letter.
+//!
+//! Invariant: every way out of [`Batch::judge`] leaves the change golden, held, in a letter, or counted as duplicate, stale or
+//! superseded.
+
+use std::sync::Arc;
+
+use kafka::Fatal;
+use model::{
+    Change, DeadLetter, Finding, FindingOutcome, FindingReport, Golden, Held, HeldChange, LetterClass, Outgoing, Reason,
+    Severity, Timestamp, Topical,
+};
+use policy::{Case, Verdict, decide};
+
+use crate::{
+    letter::{self, Cause, Origin},
+    overlay::{Current, Lookup, Overlay},
+    shared::Shared,
+    state::State,
+};
+
+/// A running batch over the committed state.
+pub(crate) struct Batch<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) state: &'a State,
+    pub(crate) overlay: &'a mut Overlay,
+    pub(crate) now: Timestamp,
+}
+
+/// A change with where it came from.
+pub(crate) struct Incoming<'a> {
+    pub(crate) record: Topical,
+    pub(crate) change: Change,
+    pub(crate) origin: Origin<'a>,
+    /// Set when it comes out of `held`: when it first waited.
+    pub(crate) held_since: Option<Timestamp>,
+    pub(crate) is_waived: bool,
+}
+
+/// What became of a change.
+pub(crate) enum Judged {
+    Accepted,
+    Duplicate,
+    Stale,
+    Superseded,
+    Held(Reason),
+    Refused(Box<DeadLetter>),
+}
+
+impl Batch<'_> {
+    /// Decides and writes into the overlay; `outgoing` gets what must become durable. Of `held` only the overlay changes: the
+    /// caller writes the record once, when it is done with the key.
+    pub(crate) fn judge(&mut self, incoming: &Incoming<'_>, outgoing: &mut Vec<Outgoing>) -> Result<Judged, Fatal> {
+        let record = &incoming.record;
+        let Some(policy) = self.shared.landscape.domains.get(&record.domain) else {
+            let message = format!("nobody owns the domain {} in this landscape", record.domain);
+            return self.refuse(incoming, Cause::unreadable(LetterClass::Data, "ENV-02", message, self.now), outgoing);
+        };
+        let current = match self.overlay.current(self.state, self.shared, record) {
+            Current::None => None,
+            Current::Known(golden) => Some(golden),
+            Current::Unreadable(why) => {
+                let message = format!("the golden record of {record} cannot be read: {why}");
+                return self.refuse(
+                    incoming,
+                    Cause::unreadable(LetterClass::Internal, letter::code::STATE, message, self.now),
+                    outgoing,
+                );
+            }
+        };
+        let mut held = self.overlay.held(self.state, self.shared, record);
+        if incoming.held_since.is_none()
+            && let Some((repeated, outcome)) = waits_already(&held, &incoming.change)
+        {
+            self.overlay.tally.record(record.domain, outcome);
+            return Ok(repeated);
+        }
+        let verdict = {
+            let references = Lookup { overlay: self.overlay, state: self.state, shared: self.shared };
+            decide(&Case {
+                change: &incoming.change,
+                key: &record.key,
+                current: current.as_deref(),
+                grave: held.grave.as_ref(),
+                is_waived: incoming.is_waived,
+                references: &references,
+                policy,
+                policy_version: &self.shared.landscape.policy_version,
+                now: self.now,
+            })
+        };
+        match verdict {
+            Verdict::Accept { golden, findings } => {
+                self.accept(incoming, *golden, &findings, held, outgoing)?;
+                Ok(Judged::Accepted)
+            }
+            Verdict::Duplicate => {
+                self.overlay.tally.record(record.domain, "duplicate");
+                self.release(&mut held, incoming);
+                Ok(Judged::Duplicate)
+            }
+            Verdict::Stale { findings } => {
+                self.overlay.tally.record(record.domain, "stale");
+                self.report(incoming, FindingOutcome::Stale, &findings, outgoing)?;
+                self.release(&mut held, incoming);
+                Ok(Judged::Stale)
+            }
+            Verdict::Hold { reason, waits_for, hold_for, findings } => {
+                let since = incoming.held_since.unwrap_or(self.now);
+                let until = hold_for.map(|hold| since.plus(hold));
+                if until.is_some_and(|until| until <= self.now) {
+                    return self.give_up(incoming, &waits_for, since, findings, held, outgoing);
+                }
+                let entry = entry(incoming, reason, waits_for, findings, since, until);
+                self.hold(incoming, entry, held, outgoing)?;
+                Ok(Judged::Held(reason))
+            }
+            Verdict::Refuse { class, findings } => {
+                self.report(incoming, FindingOutcome::Refused, &findings, outgoing)?;
+                self.release(&mut held, incoming);
+                self.refuse(incoming, Cause::findings(class, findings, self.now), outgoing)
+            }
+        }
+    }
+
+    /// Writes the held record of a key if it differs from the committed one.
+    pub(crate) fn write_held(&mut self, record: &Topical, before: &Held, outgoing: &mut Vec<Outgoing>) -> Result<(), Fatal> {
+        let held = self.overlay.held(self.state, self.shared, record);
+        if held == *before {
+            return Ok(());
+        }
+        let is_empty = held.waiting.is_empty() && held.grave.is_none();
+        let value = if is_empty { None } else { Some(self.shared.writer.encode(&held).map_err(Fatal::new)?) };
+        outgoing.push(self.shared.held(record, value));
+        Ok(())
+    }
+
+    fn accept(
+        &mut self,
+        incoming: &Incoming<'_>,
+        golden: Golden,
+        findings: &[Finding],
+        mut held: Held,
+        outgoing: &mut Vec<Outgoing>,
+    ) -> Result<(), Fatal> {
+        let record = &incoming.record;
+        let before = held.clone();
+        let own = &incoming.change.meta;
+        held.grave = None;
+        // What its source has overtaken waits no more.
+        held.waiting.retain(|entry| {
+            let fence = model::Fence { epoch: entry.source_epoch, sequence: entry.source_sequence };
+            let is_past = golden.meta.fence.get(&entry.source).is_some_and(|last| fence <= *last);
+            let is_this = entry.source == own.source && fence == own.fence();
+            if is_past && !is_this {
+                self.overlay.tally.record(record.domain, "superseded");
+            }
+            !is_past
+        });
+        if held != before {
+            self.overlay.set_held(record.clone(), held);
+        }
+        self.write_golden(record, golden, outgoing)?;
+        self.report(incoming, FindingOutcome::Golden, findings, outgoing)?;
+        let tally = &mut self.overlay.tally;
+        tally.record(record.domain, "ok");
+        match incoming.held_since {
+            Some(since) => tally.stage(record.domain, "wait", self.now.since(since)),
+            None => tally.stage(record.domain, "validate", self.now.since(incoming.origin.timestamp)),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write_golden(&mut self, record: &Topical, golden: Golden, outgoing: &mut Vec<Outgoing>) -> Result<(), Fatal> {
+        let bytes = self.shared.writer.encode_golden(record.domain, &golden).map_err(Fatal::new)?;
+        let headers = avro::headers::golden(&golden, record.domain, &record.key);
+        outgoing.push(self.shared.golden(record, Some(bytes.clone()), headers));
+        self.overlay.accept(record.clone(), golden, bytes);
+        Ok(())
+    }
+
+    fn hold(
+        &mut self,
+        incoming: &Incoming<'_>,
+        entry: HeldChange,
+        mut held: Held,
+        outgoing: &mut Vec<Outgoing>,
+    ) -> Result<(), Fatal> {
+        let record = &incoming.record;
+        let old = held.waiting.iter().position(|old| old.source == entry.source).map(|index| held.waiting.remove(index));
+        let is_first_time = incoming.held_since.is_none();
+        if is_first_time && old.is_some() {
+            self.overlay.tally.record(record.domain, "superseded");
+        }
+        let is_news =
+            old.as_ref().is_none_or(|old| is_first_time || old.reason != entry.reason || old.waits_for != entry.waits_for);
+        if old.as_ref() == Some(&entry) {
+            return Ok(());
+        }
+        if is_news {
+            self.overlay.tally.record(record.domain, "held");
+            self.report(incoming, FindingOutcome::Held, &entry.findings, outgoing)?;
+        }
+        held.waiting.push(entry);
+        held.waiting.sort_by(|one, other| one.source.cmp(&other.source));
+        self.overlay.set_held(record.clone(), held);
+        Ok(())
+    }
+
+    /// The deadline passed and what it waits for is still missing.
+    fn give_up(
+        &mut self,
+        incoming: &Incoming<'_>,
+        waits_for: &str,
+        since: Timestamp,
+        findings: Vec<Finding>,
+        mut held: Held,
+        outgoing: &mut Vec<Outgoing>,
+    ) -> Result<Judged, Fatal> {
+        self.report(incoming, FindingOutcome::Refused, &findings, outgoing)?;
+        self.release(&mut held, incoming);
+        let mut cause = Cause::findings(LetterClass::Reference, findings, since);
+        let waited = self.now.since(since).as_secs();
+        cause.message = format!("{}; waited {waited} s for {waits_for}", cause.message);
+        self.refuse(incoming, cause, outgoing)
+    }
+
+    pub(crate) fn refuse(
+        &mut self,
+        incoming: &Incoming<'_>,
+        cause: Cause,
+        outgoing: &mut Vec<Outgoing>,
+    ) -> Result<Judged, Fatal> {
+        let letter =
+            letter::letter(self.shared, &incoming.origin, Some(&incoming.record.key), Some(&incoming.change), cause, self.now);
+        let domain = incoming.record.domain;
+        self.overlay.tally.letter(domain, letter.class, &letter.code);
+        self.overlay.tally.record(domain, "dead_lettered");
+        outgoing.push(letter::outgoing(self.shared, &letter, &incoming.origin, "")?);
+        Ok(Judged::Refused(Box::new(letter)))
+    }
+
+    /// Takes a change that came out of `held` from there.
+    pub(crate) fn release(&mut self, held: &mut Held, incoming: &Incoming<'_>) {
+        if incoming.held_since.is_some() {
+            let meta = &incoming.change.meta;
+            held.waiting.retain(|entry| {
+                entry.source != meta.source
+                    || entry.source_sequence != meta.source_sequence
+                    || entry.source_epoch != meta.source_epoch
+            });
+            self.overlay.set_held(incoming.record.clone(), std::mem::take(held));
+        }
+    }
+
+    /// One report a change; what is merely counted (info) makes none.
+    fn report(
+        &mut self,
+        incoming: &Incoming<'_>,
+        outcome: FindingOutcome,
+        findings: &[Finding],
+        outgoing: &mut Vec<Outgoing>,
+    ) -> Result<(), Fatal> {
+        let record = &incoming.record;
+        self.overlay.tally.findings(record.domain, findings);
+        if findings.iter().all(|finding| finding.severity < Severity::Warn) {
+            return Ok(());
+        }
+        let meta = &incoming.change.meta;
+        let report = FindingReport {
+            domain: record.domain,
+            key: record.key.clone(),
+            change_id: meta.change_id,
+            source: meta.source.clone(),
+            source_epoch: meta.source_epoch,
+            source_sequence: meta.source_sequence,
+            outcome,
+            policy_version: self.shared.landscape.policy_version.clone(),
+            at: self.now,
+            findings: findings.to_vec(),
+        };
+        outgoing.push(self.shared.finding(record, self.shared.writer.encode(&report).map_err(Fatal::new)?));
+        Ok(())
+    }
+
+    /// What golden holds of a key now.
+    pub(crate) fn current(&self, record: &Topical) -> Option<Arc<Golden>> {
+        match self.overlay.current(self.state, self.shared, record) {
+            Current::Known(golden) => Some(golden),
+            Current::None | Current::Unreadable(_) => None,
+        }
+    }
+}
+
+/// A change of a source that is not newer than its waiting one: the same one again, or one that it has overtaken.
+fn waits_already(held: &Held, change: &Change) -> Option<(Judged, &'static str)> {
+    let meta = &change.meta;
+    let entry = held.waiting.iter().find(|entry| entry.source == meta.source)?;
+    let waiting = model::Fence { epoch: entry.source_epoch, sequence: entry.source_sequence };
+    match meta.fence().cmp(&waiting) {
+        std::cmp::Ordering::Less => Some((Judged::Superseded, "superseded")),
+        std::cmp::Ordering::Equal => Some((Judged::Duplicate, "duplicate")),
+        std::cmp::Ordering::Greater => None,
+    }
+}
+
+fn entry(
+    incoming: &Incoming<'_>,
+    reason: Reason,
+    waits_for: String,
+    findings: Vec<Finding>,
+    since: Timestamp,
+    until: Option<Timestamp>,
+) -> HeldChange {
+    let meta = &incoming.change.meta;
+    HeldChange {
+        source: meta.source.clone(),
+        source_epoch: meta.source_epoch,
+        source_sequence: meta.source_sequence,
+        change: incoming.origin.bytes.to_vec(),
+        reason,
+        waits_for,
+        findings,
+        since,
+        until,
+        topic: incoming.origin.topic.to_owned(),
+        partition: incoming.origin.partition,
+        offset: incoming.origin.offset,
+    }
+}

@@ -1,0 +1,146 @@
+//! Dead letters of the validator.
+
+use std::collections::BTreeMap;
+
+use deadletter::{clip, clip_payload, headers, id_of_record, kept_headers};
+use kafka::{Fatal, Record};
+use model::{Change, DeadLetter, Domain, Finding, LetterClass, LetterId, Outgoing, RecordKey, Stage, Timestamp, Topical};
+
+use crate::shared::{STAGE, Shared};
+
+const MESSAGE_BYTES: usize = 1024;
+
+/// Codes of letters that no rule causes; each has a page in docs/errors.
+pub(crate) mod code {
+    /// The record's Kafka key is missing, is no key of its domain, or lies in another partition than its key belongs to.
+    pub(crate) const KEY: &str = "RECORD_KEY";
+    /// A change without a value: a delete is a record too.
+    pub(crate) const EMPTY: &str = "RECORD_EMPTY";
+    /// The golden record of the key cannot be decoded, so nothing can be decided about it.
+    pub(crate) const STATE: &str = "STATE_UNREADABLE";
+}
+
+/// Where a record lies, and its bytes.
+pub(crate) struct Origin<'a> {
+    pub(crate) domain: Domain,
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Origin<'a> {
+    pub(crate) fn of(domain: Domain, record: &'a Record) -> Self {
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        Self {
+            domain,
+            topic: &record.topic,
+            partition: record.partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            headers: kept_headers(headers),
+            bytes: record.value.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+/// Why.
+pub(crate) struct Cause {
+    pub(crate) class: LetterClass,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) findings: Vec<Finding>,
+    /// When it first failed: for what was held, when it first waited.
+    pub(crate) since: Timestamp,
+}
+
+impl Cause {
+    /// Titled by its first finding.
+    pub(crate) fn findings(class: LetterClass, findings: Vec<Finding>, since: Timestamp) -> Self {
+        let title = findings.first();
+        Self {
+            class,
+            code: title.map(|finding| finding.rule_id.clone()).unwrap_or_default(),
+            message: title.map(|finding| finding.message.clone()).unwrap_or_default(),
+            findings,
+            since,
+        }
+    }
+
+    pub(crate) fn unreadable(class: LetterClass, code: &str, message: impl Into<String>, now: Timestamp) -> Self {
+        Self { class, code: code.to_owned(), message: message.into(), findings: Vec::new(), since: now }
+    }
+}
+
+/// The letter about a record; `change` where it could be decoded.
+pub(crate) fn letter(
+    shared: &Shared,
+    origin: &Origin<'_>,
+    key: Option<&RecordKey>,
+    change: Option<&Change>,
+    cause: Cause,
+    now: Timestamp,
+) -> DeadLetter {
+    let meta = change.map(|change| &change.meta);
+    let title = cause.findings.first();
+    let cited = meta.and_then(|meta| meta.causation_id.as_deref());
+    let own_prefix = format!("{STAGE}/");
+    // A replay that is refused again is the same letter; a source's letter that led to this change is replaced by it.
+    let same = cited.filter(|id| id.starts_with(&own_prefix)).map(|id| LetterId(id.to_owned()));
+    let source_prefix = meta.map(|meta| format!("{}/", meta.source));
+    let replaces = cited.filter(|id| source_prefix.as_ref().is_some_and(|prefix| id.starts_with(prefix)));
+    let (payload, truncated) = clip_payload(origin.bytes.to_vec());
+    let office = meta.and_then(|meta| shared.landscape.office_of(&meta.source).map(str::to_owned).or(Some(meta.source.clone())));
+    DeadLetter {
+        id: same.unwrap_or_else(|| id_of_record(STAGE, origin.domain, origin.partition, origin.offset)),
+        stage: Stage::Validate,
+        system: STAGE.to_owned(),
+        domain: Some(origin.domain),
+        key: key.cloned(),
+        revision: None,
+        change_id: meta.map(|meta| meta.change_id.to_string()),
+        source: meta.map(|meta| meta.source.clone()),
+        source_key: meta.map(|meta| meta.source_key.clone()),
+        source_epoch: meta.map(|meta| meta.source_epoch),
+        source_sequence: meta.map(|meta| meta.source_sequence),
+        topic: Some(origin.topic.to_owned()),
+        partition: Some(origin.partition),
+        offset: Some(origin.offset),
+        timestamp: Some(origin.timestamp),
+        schema_id: avro::schema_id(origin.bytes).ok(),
+        class: cause.class,
+        field: title.map(|finding| finding.path.clone()).filter(|path| !path.is_empty()),
+        observed: title.and_then(|finding| finding.observed.clone()),
+        code: cause.code,
+        message: clip(&cause.message, MESSAGE_BYTES),
+        owner: office,
+        findings: cause.findings,
+        attempts: 1,
+        first_failed_at: cause.since,
+        last_failed_at: now,
+        service: shared.service.clone(),
+        policy_version: shared.landscape.policy_version.clone(),
+        replaces: replaces.map(|id| LetterId(id.to_owned())),
+        headers: origin.headers.clone(),
+        payload,
+        truncated,
+        sent: None,
+    }
+}
+
+/// The letter as a record of `dlq.validator`, in the slot of the record that failed.
+pub(crate) fn outgoing(shared: &Shared, letter: &DeadLetter, origin: &Origin<'_>, raw_key: &str) -> Result<Outgoing, Fatal> {
+    let key = match &letter.key {
+        Some(key) => Topical::new(origin.domain, key.clone()).to_string(),
+        None => format!("{}/{raw_key}", origin.domain),
+    };
+    Ok(Outgoing {
+        topic: shared.dlq().to_owned(),
+        slot: model::Slot(origin.partition),
+        key,
+        value: Some(shared.writer.encode(letter).map_err(Fatal::new)?),
+        headers: headers(letter),
+    })
+}

@@ -1,0 +1,120 @@
+//! What a running batch changes, over the committed state: folded in when the transaction committed, dropped when it did not.
+
+use std::{collections::HashMap, sync::Arc};
+
+use model::{Domain, Golden, Held, RecordKey, Topical};
+use policy::References;
+
+use crate::{shared::Shared, state::State, tally::Tally};
+
+/// Changes of one batch.
+#[derive(Default)]
+pub(crate) struct Overlay {
+    golden: HashMap<Topical, Option<Accepted>>,
+    held: HashMap<Topical, Held>,
+    pub(crate) tally: Tally,
+}
+
+struct Accepted {
+    golden: Arc<Golden>,
+    bytes: Box<[u8]>,
+}
+
+/// The golden record of a key as this batch sees it.
+pub(crate) enum Current {
+    None,
+    Known(Arc<Golden>),
+    /// The state cannot be decoded; in words, why.
+    Unreadable(String),
+}
+
+impl Overlay {
+    pub(crate) fn current(&self, state: &State, shared: &Shared, record: &Topical) -> Current {
+        if let Some(changed) = self.golden.get(record) {
+            return changed.as_ref().map_or(Current::None, |accepted| Current::Known(Arc::clone(&accepted.golden)));
+        }
+        let Some(bytes) = state.golden(record.slot(shared.slots()), record.domain, &record.key) else { return Current::None };
+        match shared.reader.decode_golden(record.domain, bytes) {
+            Ok(golden) => Current::Known(Arc::new(golden)),
+            Err(error) => Current::Unreadable(error.to_string()),
+        }
+    }
+
+    pub(crate) fn accept(&mut self, record: Topical, golden: Golden, bytes: Vec<u8>) {
+        let accepted = Accepted { golden: Arc::new(golden), bytes: bytes.into_boxed_slice() };
+        self.golden.insert(record, Some(accepted));
+    }
+
+    pub(crate) fn bury(&mut self, record: Topical) {
+        self.golden.insert(record, None);
+    }
+
+    pub(crate) fn held(&self, state: &State, shared: &Shared, record: &Topical) -> Held {
+        match self.held.get(record) {
+            Some(held) => held.clone(),
+            None => state.held(record.slot(shared.slots()), record).cloned().unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn set_held(&mut self, record: Topical, held: Held) {
+        self.held.insert(record, held);
+    }
+
+    /// Makes the batch part of the state. Returns the keys whose golden record changed, and those on which something waits now.
+    pub(crate) fn fold(&mut self, state: &mut State, shared: &Shared) -> (Vec<Topical>, Vec<Topical>) {
+        let slots = shared.slots();
+        let mut changed = Vec::with_capacity(self.golden.len());
+        for (record, accepted) in self.golden.drain() {
+            state.set_golden(record.slot(slots), &record, accepted.map(|accepted| accepted.bytes));
+            changed.push(record);
+        }
+        let mut waiting = Vec::with_capacity(self.held.len());
+        for (record, held) in self.held.drain() {
+            let waits = !held.waiting.is_empty();
+            state.set_held(record.slot(slots), &record, held);
+            if waits {
+                waiting.push(record);
+            }
+        }
+        self.tally.tell();
+        (changed, waiting)
+    }
+
+    pub(crate) fn drop_all(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// References as this batch sees them: its own changes first, then codes as followed, then its own slots, then other slots.
+pub(crate) struct Lookup<'a> {
+    pub(crate) overlay: &'a Overlay,
+    pub(crate) state: &'a State,
+    pub(crate) shared: &'a Shared,
+}
+
+impl References for Lookup<'_> {
+    fn golden(&self, domain: Domain, key: &RecordKey) -> Option<Arc<Golden>> {
+        if !self.overlay.golden.is_empty()
+            && let Some(changed) = self.overlay.golden.get(&Topical::new(domain, key.clone()))
+        {
+            return changed.as_ref().map(|accepted| Arc::clone(&accepted.golden));
+        }
+        let reader = &self.shared.reader;
+        let viewed = || self.shared.view.golden(reader, domain, key);
+        if domain == Domain::Reference
+            && let Some(golden) = viewed()
+        {
+            return Some(golden);
+        }
+        let slot = key.slot(domain, self.shared.slots());
+        if self.state.owns(slot) {
+            let bytes = self.state.golden(slot, domain, key)?;
+            return reader.decode_golden(domain, bytes).ok().map(Arc::new);
+        }
+        viewed()
+    }
+
+    fn has_set(&self, set: &str) -> bool {
+        self.shared.landscape.sets.contains(set)
+    }
+}

@@ -1,0 +1,209 @@
+//! What people, plants and time do to records: waive, reject, tombstone, confirmations, releases.
+
+use kafka::{Fatal, Record};
+use model::{
+    Act, Change, Command, Confirmation, Grave, HeldChange, LetterClass, Outcome, Outgoing, Reason, Receipt, ReceiptOutcome,
+    SkipReason, Topical,
+};
+use policy::References;
+
+use crate::{
+    judge::{Batch, Incoming, Judged},
+    letter::{self, Cause, Origin},
+    overlay::Lookup,
+};
+
+/// A record of `command.validator`.
+pub(crate) fn command(batch: &mut Batch<'_>, record: &Record) -> Result<Outcome, Fatal> {
+    let command = match record.value.as_deref().map(|value| batch.shared.reader.decode::<Command>(value)) {
+        Some(Ok(command)) => command,
+        Some(Err(error)) => {
+            tracing::warn!(%error, topic = %record.topic, partition = record.partition, offset = record.offset, "a command cannot be read");
+            return Ok(Outcome::Skip(SkipReason::OutOfScope));
+        }
+        None => return Ok(Outcome::Skip(SkipReason::OutOfScope)),
+    };
+    let (Some(domain), Some(key)) = (command.domain, command.key.clone()) else {
+        return Ok(Outcome::Skip(SkipReason::OutOfScope));
+    };
+    let target = Topical::new(domain, key);
+    if target.slot(batch.shared.slots()) != record.slot() {
+        tracing::warn!(key = %target, partition = record.partition, "a command lies in the wrong partition");
+        return Ok(Outcome::Skip(SkipReason::OutOfScope));
+    }
+    let mut outgoing = Vec::new();
+    let before = batch.overlay.held(batch.state, batch.shared, &target);
+    match command.act {
+        Act::Waive => {
+            for entry in meant(&before.waiting, &command) {
+                again(batch, &target, entry, true, &mut outgoing)?;
+            }
+        }
+        Act::Reject => {
+            for entry in meant(&before.waiting, &command) {
+                reject(batch, &target, entry, &command, &mut outgoing)?;
+            }
+        }
+        Act::Tombstone => tombstone(batch, &target, &command, &mut outgoing),
+        Act::Replay
+        | Act::Resend
+        | Act::Discard
+        | Act::Block
+        | Act::Unblock
+        | Act::Pause
+        | Act::Resume
+        | Act::Resync
+        | Act::Capture
+        | Act::Plan
+        | Act::Run
+        | Act::Cancel
+        | Act::DiscardLetters
+        | Act::Unknown => {}
+    }
+    batch.write_held(&target, &before, &mut outgoing)?;
+    Ok(if outgoing.is_empty() { Outcome::Skip(SkipReason::OutOfScope) } else { Outcome::Forward(outgoing) })
+}
+
+/// The quarantined changes that a steward's command names; without a source, all of the key.
+fn meant<'a>(waiting: &'a [HeldChange], command: &'a Command) -> impl Iterator<Item = &'a HeldChange> {
+    waiting.iter().filter(|entry| {
+        entry.reason == Reason::Steward
+            && command.source.as_ref().is_none_or(|source| *source == entry.source)
+            && command.source_epoch.is_none_or(|epoch| epoch == entry.source_epoch)
+            && command.source_sequence.is_none_or(|sequence| sequence == entry.source_sequence)
+    })
+}
+
+/// Decides about a held change again.
+pub(crate) fn again(
+    batch: &mut Batch<'_>,
+    record: &Topical,
+    entry: &HeldChange,
+    is_waived: bool,
+    outgoing: &mut Vec<Outgoing>,
+) -> Result<(), Fatal> {
+    if let Some(incoming) = incoming(batch, record, entry, is_waived, outgoing)? {
+        let judged = batch.judge(&incoming, outgoing)?;
+        if let Judged::Held(reason) = judged {
+            tracing::debug!(key = %record, source = entry.source, reason = reason.name(), "still waits");
+        }
+    }
+    Ok(())
+}
+
+fn reject(
+    batch: &mut Batch<'_>,
+    record: &Topical,
+    entry: &HeldChange,
+    command: &Command,
+    outgoing: &mut Vec<Outgoing>,
+) -> Result<(), Fatal> {
+    let Some(incoming) = incoming(batch, record, entry, false, outgoing)? else { return Ok(()) };
+    let mut held = batch.overlay.held(batch.state, batch.shared, record);
+    batch.release(&mut held, &incoming);
+    let mut cause = Cause::findings(LetterClass::Data, entry.findings.clone(), entry.since);
+    let reason = command.reason.as_deref().unwrap_or("no reason given");
+    cause.message = format!("{}; rejected by {}: {reason}", cause.message, command.actor);
+    batch.refuse(&incoming, cause, outgoing)?;
+    Ok(())
+}
+
+/// The held change, decoded. One that cannot be decoded any more becomes a letter and waits no longer.
+fn incoming<'e>(
+    batch: &mut Batch<'_>,
+    record: &Topical,
+    entry: &'e HeldChange,
+    is_waived: bool,
+    outgoing: &mut Vec<Outgoing>,
+) -> Result<Option<Incoming<'e>>, Fatal> {
+    let mut origin = Origin {
+        domain: record.domain,
+        topic: &entry.topic,
+        partition: entry.partition,
+        offset: entry.offset,
+        timestamp: entry.since,
+        headers: std::collections::BTreeMap::new(),
+        bytes: &entry.change,
+    };
+    match batch.shared.reader.decode_change(record.domain, &entry.change) {
+        Ok(change) => {
+            origin.headers = headers(&change, record);
+            Ok(Some(Incoming { record: record.clone(), change, origin, held_since: Some(entry.since), is_waived }))
+        }
+        // Asked for by the next batch that needs it.
+        Err(avro::DecodeError::NeedSchema(_)) => Ok(None),
+        Err(avro::DecodeError::Unreadable { code, message }) => {
+            let mut held = batch.overlay.held(batch.state, batch.shared, record);
+            held.waiting.retain(|other| other != entry);
+            batch.overlay.set_held(record.clone(), held);
+            let cause = Cause::unreadable(LetterClass::Schema, code, message, batch.now);
+            let letter = letter::letter(batch.shared, &origin, Some(&record.key), None, cause, batch.now);
+            batch.overlay.tally.letter(record.domain, letter.class, &letter.code);
+            batch.overlay.tally.record(record.domain, "dead_lettered");
+            outgoing.push(letter::outgoing(batch.shared, &letter, &origin, "")?);
+            Ok(None)
+        }
+    }
+}
+
+/// The headers that the change came with: `held` keeps the bytes, and they follow from those.
+fn headers(change: &Change, record: &Topical) -> std::collections::BTreeMap<String, String> {
+    let headers = avro::headers::change(change, record.domain, &record.key);
+    deadletter::kept_headers(headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice()))))
+}
+
+/// Whether the record that an entry waits for is golden now.
+pub(crate) fn is_there(references: &Lookup<'_>, entry: &HeldChange) -> bool {
+    if entry.reason != Reason::Record {
+        return false;
+    }
+    let Ok(awaited) = Topical::parse(&entry.waits_for) else { return false };
+    references.golden(awaited.domain, &awaited.key).is_some_and(|golden| golden.data.is_some())
+}
+
+/// Golden's null, once every destination accepted the delete; only if the delete is still the newest revision.
+fn tombstone(batch: &mut Batch<'_>, record: &Topical, command: &Command, outgoing: &mut Vec<Outgoing>) {
+    let Some(golden) = batch.current(record) else { return };
+    if golden.data.is_some() || command.revision != Some(golden.meta.revision) {
+        return;
+    }
+    let mut held = batch.overlay.held(batch.state, batch.shared, record);
+    held.grave = Some(Grave { revision: golden.meta.revision, fence: golden.meta.fence.clone() });
+    batch.overlay.set_held(record.clone(), held);
+    batch.overlay.bury(record.clone());
+    outgoing.push(batch.shared.golden(record, None, Vec::new()));
+}
+
+/// A confirming destination's answer becomes part of the golden record.
+pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record) -> Result<Outcome, Fatal> {
+    let receipt = match record.value.as_deref().map(|value| batch.shared.reader.decode::<Receipt>(value)) {
+        Some(Ok(receipt)) => receipt,
+        Some(Err(error)) => {
+            tracing::warn!(%error, topic = %record.topic, partition = record.partition, offset = record.offset, "a receipt cannot be read");
+            return Ok(Outcome::Skip(SkipReason::OutOfScope));
+        }
+        None => return Ok(Outcome::Skip(SkipReason::OutOfScope)),
+    };
+    let target = Topical::new(receipt.domain, receipt.key.clone());
+    let applied = matches!(receipt.outcome, ReceiptOutcome::Accepted | ReceiptOutcome::Unchanged);
+    if !applied || target.slot(batch.shared.slots()) != record.slot() {
+        return Ok(Outcome::Skip(SkipReason::OutOfScope));
+    }
+    let Some(golden) = batch.current(&target) else { return Ok(Outcome::Skip(SkipReason::OutOfScope)) };
+    let confirmation = Confirmation { at: receipt.answered_at, external_id: receipt.external_id };
+    let version = &batch.shared.landscape.policy_version;
+    let Some(confirmed) = policy::confirm(&golden, destination, confirmation, own_id(batch), version, batch.now) else {
+        return Ok(Outcome::Skip(SkipReason::Duplicate));
+    };
+    let mut outgoing = Vec::new();
+    batch.write_golden(&target, confirmed, &mut outgoing)?;
+    batch.overlay.tally.record(target.domain, "ok");
+    Ok(Outcome::Forward(outgoing))
+}
+
+/// The id of the revision that a receipt causes; the transaction makes it the only one.
+fn own_id(batch: &Batch<'_>) -> model::ChangeId {
+    let millis = u64::try_from(batch.now.millis()).unwrap_or_default();
+    let (seconds, nanos) = (millis / 1000, u32::try_from(millis % 1000).unwrap_or_default() * 1_000_000);
+    model::ChangeId(uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))
+}
