@@ -1,6 +1,6 @@
 //! The one Jinja environment of the house: fuel, strict undefined, the filters that operators need, nothing of the machine.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::{civil, fmt::strtime};
 use minijinja::{
@@ -208,7 +208,7 @@ fn rational(value: &Value, point: Option<String>) -> Result<Value, minijinja::Er
         Some(point) => text.replace('.', "?").replace(point, "."),
     };
     match Factor::rational(&plain) {
-        Ok((num, den)) => Ok([("num", num), ("den", den)].into_iter().collect()),
+        Ok((num, den)) => Ok(Value::from(BTreeMap::from([("num", num), ("den", den)]))),
         Err(_) => Err(refuse(&text, format!("`{text}` is not a number or fraction"))),
     }
 }
@@ -217,15 +217,13 @@ fn rational(value: &Value, point: Option<String>) -> Result<Value, minijinja::Er
 fn rec20_factor(value: &Value) -> Result<Value, minijinja::Error> {
     let Some(text) = scalar(value)? else { return Ok(none()) };
     let factor = Factor::rec20(&text).map_err(|error| refuse(&text, error.to_string()))?;
-    Ok([
+    Ok(Value::from(BTreeMap::from([
         ("num", Value::from(factor.num)),
         ("den", Value::from(factor.den)),
         ("exp", Value::from(factor.exp)),
         ("exact", Value::from(factor.exact)),
         ("unit", Value::from(factor.unit)),
-    ]
-    .into_iter()
-    .collect())
+    ])))
 }
 
 /// The stream's own table of that name, else the landscape's.
@@ -283,7 +281,10 @@ pub(crate) fn translate<'a>(error: &minijinja::Error, mapping: &str, source_of: 
         return place(Error::ENDLESS, format!("the mapping does not end within {FUEL} steps"));
     }
     if inner.kind() == ErrorKind::UndefinedError {
-        let field = source_of(name).and_then(|source| culprit(source, inner));
+        // The engine names the first part that is missing; a filter of ours does not know what it was given.
+        let named =
+            inner.detail().and_then(|detail| detail.strip_prefix('`')?.strip_suffix("` is undefined").map(ToOwned::to_owned));
+        let field = named.or_else(|| source_of(name).and_then(|source| culprit(source, inner)));
         let message = format!("`{}` is undefined", field.as_deref().unwrap_or("a name"));
         return Error { field, ..place(Error::UNDEFINED, message) };
     }

@@ -193,7 +193,7 @@ impl Scan<'_> {
                 }
                 ',' | '.' if decimals.is_none() && next_is_digit => decimals = Some(0),
                 // `3,511 677 10⁻³`: the group that begins a power is not part of the number.
-                ' ' if next_is_digit && !starts_power(&letters[at + 1..]) => {}
+                ' ' if next_is_digit && !starts_power(&letters[at + 1..]) && !starts_reciprocal(&letters[at + 1..]) => {}
                 _ => break,
             }
             at += 1;
@@ -245,6 +245,11 @@ impl Scan<'_> {
 
 fn starts_power(letters: &[char]) -> bool {
     letters.starts_with(&['1', '0', '^'])
+}
+
+/// `1,8 1/K`: the second 1 belongs to the unit.
+fn starts_reciprocal(letters: &[char]) -> bool {
+    letters.iter().find(|letter| !letter.is_ascii_digit()) == Some(&'/')
 }
 
 #[cfg(test)]

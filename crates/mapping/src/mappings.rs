@@ -64,13 +64,11 @@ impl Mappings {
     /// # Errors
     /// When the row does not fit the mapping.
     pub fn canonical_text(&self, mapping: &str, row: Row<'_>) -> Result<String, Error> {
-        let context: Value = BTreeMap::from([
+        let context = Value::from(BTreeMap::from([
             ("row", Value::from(Serde(row.row))),
             ("source", Value::from(row.source)),
             (engine::TABLES, Value::from_object(row.tables.clone())),
-        ])
-        .into_iter()
-        .collect();
+        ]));
         self.render(mapping, context)
     }
 

@@ -23,7 +23,7 @@ impl View {
             ("key", Value::from(key.as_str())),
             ("domain", Value::from(domain.name())),
         ]);
-        Self { context: context.into_iter().collect(), domain, is_delete: golden.data.is_none() }
+        Self { context: Value::from(context), domain, is_delete: golden.data.is_none() }
     }
 }
 
