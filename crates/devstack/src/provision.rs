@@ -1,9 +1,12 @@
 //! What a landscape needs on the broker and the registry before a service starts.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail};
 use avro::Topics;
 use landscape::Landscape;
 use model::Domain;
+use tokio::task::JoinSet;
 
 /// Reads and checks a landscape folder.
 ///
@@ -37,13 +40,21 @@ pub async fn provision(landscape: &Landscape, topics: &Topics, brokers: &str, re
 
     let registry =
         registry::Registry::new(registry::Config::new(vec![registry_url.to_owned()])).context("reaching the schema registry")?;
-    for spec in &specs {
-        let subject = avro::subject(&spec.name);
-        registry
-            .set_compatibility(&subject, spec.compatibility.name())
-            .await
-            .with_context(|| format!("setting the compatibility of {subject}"))?;
-        registry.register(&subject, spec.schema.text()).await.with_context(|| format!("registering {subject}"))?;
+    // All at once: a registry that keeps its schemas on Kafka takes its time for each.
+    let registry = Arc::new(registry);
+    let mut registrations = JoinSet::new();
+    for spec in specs {
+        let registry = registry.clone();
+        registrations.spawn(async move {
+            let subject = avro::subject(&spec.name);
+            let level = spec.compatibility.name();
+            let setting = registry.set_compatibility(&subject, level).await;
+            setting.with_context(|| format!("setting the compatibility of {subject}"))?;
+            registry.register(&subject, spec.schema.text()).await.with_context(|| format!("registering {subject}"))
+        });
+    }
+    while let Some(registered) = registrations.join_next().await {
+        registered.context("registering the schemas")??;
     }
     Ok(())
 }

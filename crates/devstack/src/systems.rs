@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct SystemsOptions {
     pub folder: PathBuf,
-    /// `<source>/*` for files, `<source>/<path>.json` for REST, `plants/<destination>.json` for the limits of plants.
+    /// `<source>/*` for files, `<source>/<path>.json` for REST, `<destination>.json` for the limits of plants.
     pub sample: Option<PathBuf>,
     pub manners: Manners,
     /// Whether plants keep their records for the next run.
@@ -84,7 +84,7 @@ pub fn short_name(destination: &str) -> &str {
 }
 
 fn plant(name: &str, options: &SystemsOptions) -> Result<Mes> {
-    let limits: Vec<Limit> = match options.sample.as_ref().map(|sample| sample.join(format!("plants/{name}.json"))) {
+    let limits: Vec<Limit> = match options.sample.as_ref().map(|sample| sample.join(format!("{name}.json"))) {
         Some(file) if file.is_file() => {
             let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
             serde_json::from_str(&text).with_context(|| format!("reading {}", file.display()))?

@@ -96,9 +96,16 @@ async fn set_mode(State(shared): State<Arc<Shared>>, Json(wanted): Json<ModeWant
 struct Upsert {
     path: String,
     record: Map<String, Value>,
+    /// Keeps the stamp that the record brings. Otherwise it changes now, as in a source that a person types into: whoever sends
+    /// a copy of what was read would otherwise change a record without anybody noticing.
+    #[serde(default)]
+    keep_stamp: bool,
 }
 
-async fn upsert(State(shared): State<Arc<Shared>>, Json(wanted): Json<Upsert>) -> Response {
+async fn upsert(State(shared): State<Arc<Shared>>, Json(mut wanted): Json<Upsert>) -> Response {
+    if !wanted.keep_stamp {
+        wanted.record.remove(&shared.options.changed_at);
+    }
     match shared.upsert(&wanted.path, wanted.record).and_then(|()| shared.save()) {
         Ok(()) => Json(json!({"path": wanted.path})).into_response(),
         Err(error) => (StatusCode::BAD_REQUEST, format!("{error:#}")).into_response(),

@@ -3,4 +3,5 @@
 
 mod base;
 mod simulators;
+mod stack;
 mod supervision;
