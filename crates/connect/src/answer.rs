@@ -1,0 +1,253 @@
+//! What an HTTP answer means, as a pure function: status, headers and body in, one of the seven classes out (delivery.md 5.2).
+//!
+//! Text for people is scrubbed before anybody sees it: no control characters, no value of a personal field, at most 1 KiB.
+
+use std::time::Duration;
+
+use delivery::{Answer, AnswerClass, Problem};
+use model::{LetterClass, Timestamp};
+use serde_json::Value;
+
+/// Texts are cut here.
+pub const TEXT_BYTES: usize = 1024;
+
+/// Codes under which dead letters of an HTTP destination are opened; each has its page in docs/errors. What a destination calls a
+/// refusal becomes the letter's code only if it is one of these: a code is a label, and labels are a closed set.
+pub const CODES: &[&str] = &[
+    "UNIT_UNKNOWN",
+    "TYPE_UNKNOWN",
+    "FIELD_MISSING",
+    "VALUE_UNKNOWN",
+    "VALUE_TOO_LONG",
+    "ROUTING_MISSING",
+    "REFUSED_BY_PLANT",
+    "HTTP_400",
+    "HTTP_404",
+    "HTTP_409",
+    "HTTP_410",
+    "HTTP_412",
+    "HTTP_413",
+    "HTTP_415",
+    "HTTP_422",
+    "HTTP_4XX",
+    "HTTP_200_REJECTED",
+    "HTTP_408",
+    "HTTP_425",
+    "HTTP_500",
+    "HTTP_5XX",
+    "REVISION_DIFFERS",
+    "TIMEOUT",
+    "CONNECTION_LOST",
+];
+
+/// An answer as it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reply<'a> {
+    pub status: u16,
+    pub content_type: Option<&'a str>,
+    pub retry_after: Option<&'a str>,
+    pub location: Option<&'a str>,
+    pub etag: Option<&'a str>,
+    /// At most 64 KiB of it.
+    pub body: &'a [u8],
+}
+
+/// What was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub revision: i64,
+    pub is_delete: bool,
+    /// Values of personal fields, which an error text may repeat.
+    pub personal: &'a [String],
+    pub now: Timestamp,
+}
+
+/// Why there was no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// Refused, unreachable, name or TLS trouble: nothing was sent.
+    Unreachable,
+    /// The request was sent, or may have been, and no answer came in time.
+    Timeout,
+    /// The connection ended in between.
+    Lost,
+}
+
+/// The class of an answer, with what people and receipts need of it.
+#[must_use]
+pub fn classify(reply: &Reply<'_>, asked: &Asked<'_>) -> Answer {
+    let body: Option<Value> = serde_json::from_slice(reply.body).ok();
+    let said = Said::of(body.as_ref(), reply);
+    let code = reply.status.to_string();
+    let bare = |class| Answer {
+        code: Some(code.clone()),
+        text: said.text(reply, asked),
+        revision_there: said.revision,
+        external_id: said.external_id.clone(),
+        reference: reply.location.map(|location| clip(location, 256)),
+        ..Answer::bare(class)
+    };
+    let trouble = |class, letter, code: &str| {
+        let answer = bare(class);
+        let message =
+            answer.text.clone().map_or_else(|| format!("HTTP {}", reply.status), |text| format!("HTTP {}: {text}", reply.status));
+        Answer { problem: Some(said.problem(letter, code, clip(&message, TEXT_BYTES), asked)), ..answer }
+    };
+    let retry_after = reply.retry_after.and_then(|text| wait(text, asked.now));
+    let refused = |fallback: &str| trouble(AnswerClass::Permanent, LetterClass::Refused, said.known_code().unwrap_or(fallback));
+    let unavailable = |code: &str| trouble(AnswerClass::Destination, LetterClass::Internal, code);
+    match reply.status {
+        202 => bare(AnswerClass::Delivered),
+        200..=299 if said.is_rejected => refused("HTTP_200_REJECTED"),
+        // A login or maintenance page of something in between: it applied nothing.
+        200..=299 if body.is_none() && reply.is_html() => unavailable("NOT_THE_ENDPOINT"),
+        200..=299 => match said.revision {
+            Some(there) if there > asked.revision => bare(AnswerClass::HasNewer),
+            Some(there) if there < asked.revision => trouble(AnswerClass::Retryable, LetterClass::Exhausted, "REVISION_DIFFERS"),
+            _ => bare(AnswerClass::Accepted),
+        },
+        404 | 410 if asked.is_delete => Answer { note: Some("was not there".to_owned()), ..bare(AnswerClass::Accepted) },
+        409 | 412 if said.revision.is_some_and(|there| there > asked.revision) => bare(AnswerClass::HasNewer),
+        409 | 412 if said.revision == Some(asked.revision) => bare(AnswerClass::Accepted),
+        // Our credentials or our address, not the record: a wrong password must not fill the dead letters.
+        401 | 403 | 405 | 407 | 511 => unavailable(&format!("HTTP_{}", reply.status)),
+        // Without a word of the application it is the base path that is wrong.
+        404 if !said.is_worded => unavailable("HTTP_404"),
+        300..=399 => unavailable("REDIRECT"),
+        408 | 425 => {
+            Answer { retry_after, ..trouble(AnswerClass::Retryable, LetterClass::Exhausted, &format!("HTTP_{}", reply.status)) }
+        }
+        429 => Answer { retry_after, ..trouble(AnswerClass::Throttled, LetterClass::Internal, "HTTP_429") },
+        503 if retry_after.is_some() => {
+            Answer { retry_after, ..trouble(AnswerClass::Throttled, LetterClass::Internal, "HTTP_503") }
+        }
+        502..=504 => unavailable(&format!("HTTP_{}", reply.status)),
+        400..=499 => {
+            let own = format!("HTTP_{}", reply.status);
+            refused(CODES.iter().find(|code| **code == own).copied().unwrap_or("HTTP_4XX"))
+        }
+        500 => Answer { retry_after, ..trouble(AnswerClass::Retryable, LetterClass::Exhausted, "HTTP_500") },
+        _ => Answer { retry_after, ..trouble(AnswerClass::Retryable, LetterClass::Exhausted, "HTTP_5XX") },
+    }
+}
+
+/// The class of a call without an answer.
+#[must_use]
+pub fn unanswered(silence: Silence, detail: &str) -> Answer {
+    let (class, letter, code) = match silence {
+        Silence::Unreachable => (AnswerClass::Destination, LetterClass::Internal, "UNREACHABLE"),
+        Silence::Timeout => (AnswerClass::Retryable, LetterClass::Exhausted, "TIMEOUT"),
+        Silence::Lost => (AnswerClass::Retryable, LetterClass::Exhausted, "CONNECTION_LOST"),
+    };
+    let message = scrub(detail, &[]);
+    let problem = Problem { class: letter, code: code.to_owned(), field: None, observed: None, message: message.clone() };
+    Answer { text: Some(message), problem: Some(problem), ..Answer::bare(class) }
+}
+
+impl Reply<'_> {
+    fn is_html(&self) -> bool {
+        self.content_type.is_some_and(|kind| kind.to_ascii_lowercase().contains("html"))
+    }
+}
+
+/// What a body says, as far as it is JSON.
+#[derive(Default)]
+struct Said {
+    is_worded: bool,
+    is_rejected: bool,
+    revision: Option<i64>,
+    external_id: Option<String>,
+    code: Option<String>,
+    field: Option<String>,
+    value: Option<String>,
+    message: Option<String>,
+}
+
+impl Said {
+    fn of(body: Option<&Value>, reply: &Reply<'_>) -> Self {
+        let etag = reply.etag.and_then(|tag| tag.trim_start_matches("W/").trim_matches('"').parse().ok());
+        let Some(Value::Object(body)) = body else { return Self { revision: etag, ..Self::default() } };
+        let text = |name: &str| match body.get(name) {
+            Some(Value::String(text)) => Some(clip(text, 256)),
+            Some(Value::Null) | None => None,
+            Some(other) => Some(clip(&other.to_string(), 256)),
+        };
+        let is_no = |name: &str| body.get(name) == Some(&Value::Bool(false));
+        let is_rejected = is_no("accepted")
+            || is_no("success")
+            || body.get("error").is_some_and(|error| !error.is_null())
+            || text("status").is_some_and(|status| ["rejected", "refused"].contains(&status.to_ascii_lowercase().as_str()));
+        Self {
+            is_worded: ["code", "message", "error", "title", "detail"].iter().any(|name| body.contains_key(*name)),
+            is_rejected,
+            revision: body.get("revision").and_then(Value::as_i64).or(etag),
+            external_id: text("external_id").or_else(|| text("id")),
+            code: text("code"),
+            field: text("field"),
+            value: text("value"),
+            message: text("message").or_else(|| text("detail")).or_else(|| text("title")).or_else(|| text("error")),
+        }
+    }
+
+    fn known_code(&self) -> Option<&'static str> {
+        let said = self.code.as_deref()?;
+        CODES.iter().copied().find(|code| *code == said && !code.starts_with("HTTP_"))
+    }
+
+    /// What the destination said, for people; nothing where it simply agreed.
+    fn text(&self, reply: &Reply<'_>, asked: &Asked<'_>) -> Option<String> {
+        let raw = match &self.message {
+            Some(message) => match &self.code {
+                Some(code) if self.known_code().is_none() => format!("{code}: {message}"),
+                _ => message.clone(),
+            },
+            None if reply.status < 300 || reply.is_html() => return None,
+            None => String::from_utf8_lossy(&reply.body[..reply.body.len().min(4 * TEXT_BYTES)]).into_owned(),
+        };
+        let text = scrub(&raw, asked.personal);
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn problem(&self, class: LetterClass, code: &str, message: String, asked: &Asked<'_>) -> Problem {
+        Problem {
+            class,
+            code: code.to_owned(),
+            field: self.field.clone(),
+            observed: self.value.as_deref().map(|value| scrub(value, asked.personal)),
+            message,
+        }
+    }
+}
+
+/// One line without control characters and personal values, at most 1 KiB.
+#[must_use]
+pub fn scrub(text: &str, personal: &[String]) -> String {
+    let mut line = String::with_capacity(text.len().min(TEXT_BYTES));
+    for word in text.split(|character: char| character.is_whitespace() || character.is_control()).filter(|word| !word.is_empty())
+    {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    for value in personal.iter().filter(|value| value.chars().count() >= 3) {
+        line = line.replace(value.as_str(), "***");
+    }
+    clip(&line, TEXT_BYTES)
+}
+
+fn clip(text: &str, bytes: usize) -> String {
+    text[..text.floor_char_boundary(bytes)].to_owned()
+}
+
+/// `Retry-After`: seconds, or a date.
+fn wait(text: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
+    Some(Timestamp::from_micros(until.as_microsecond()).since(now))
+}
+
+#[cfg(test)]
+mod tests;

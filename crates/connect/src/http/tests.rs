@@ -1,0 +1,151 @@
+//! Against a local endpoint that behaves badly in every way a plant can.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::put,
+};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::*;
+
+type Seen = Arc<AsyncMutex<Vec<(String, HeaderMap, String)>>>;
+
+async fn plant() -> (SocketAddr, Seen) {
+    let seen = Seen::default();
+    let app = Router::new().route("/api/{domain}/{*key}", put(answer).delete(answer)).with_state(Arc::clone(&seen));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (address, seen)
+}
+
+/// The key says how to behave.
+async fn answer(State(seen): State<Seen>, Path((_, key)): Path<(String, String)>, headers: HeaderMap, body: String) -> Response {
+    seen.lock().await.push((key.clone(), headers, body));
+    match key.split('/').next().unwrap() {
+        "slow" => {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            StatusCode::OK.into_response()
+        }
+        "busy" => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "3")]).into_response(),
+        "broken" => (StatusCode::INTERNAL_SERVER_ERROR, "stack trace").into_response(),
+        "moved" => (StatusCode::TEMPORARY_REDIRECT, [("location", "http://127.0.0.1:1/stolen")]).into_response(),
+        "huge" => (StatusCode::UNPROCESSABLE_ENTITY, "x".repeat(5 << 20)).into_response(),
+        "no" => (StatusCode::UNPROCESSABLE_ENTITY, r#"{"code":"UNIT_UNKNOWN","field":"unit","value":"SET"}"#).into_response(),
+        _ => (StatusCode::CREATED, r#"{"revision": 5, "external_id": "100045"}"#).into_response(),
+    }
+}
+
+fn destination(address: SocketAddr) -> Destination {
+    Destination::new(Config {
+        name: "mes-test".to_owned(),
+        url: format!("http://{address}/api"),
+        timeout: Duration::from_millis(500),
+        authorization: Some("Bearer CANARY-1\n".to_owned()),
+        concurrency: 4,
+    })
+    .unwrap()
+}
+
+async fn call(destination: &Destination, key: &str, payload: Option<&str>) -> Answer {
+    let key = RecordKey::new(Domain::Item, &[key, "A B/C"]).unwrap();
+    let delivery = Delivery {
+        domain: Domain::Item,
+        key: &key,
+        revision: 5,
+        payload: payload.map(str::to_owned),
+        content_type: "application/json",
+        idempotency_key: "K".repeat(52),
+        personal: Vec::new(),
+        now: Timestamp::from_millis(0),
+    };
+    destination.deliver(delivery).await
+}
+
+#[tokio::test]
+async fn a_call_carries_key_revision_and_body_and_the_answer_names_the_number_there() {
+    let (address, seen) = plant().await;
+    let destination = destination(address);
+    let answer = call(&destination, "4711", Some(r#"{"unit":"PCE"}"#)).await;
+    assert_eq!((answer.class, answer.code.as_deref()), (AnswerClass::Accepted, Some("201")));
+    assert_eq!(answer.external_id.as_deref(), Some("100045"));
+    call(&destination, "4711", None).await;
+    let seen = seen.lock().await;
+    let (key, headers, body) = &seen[0];
+    assert_eq!(key, "4711/A%20B%2FC", "decoded once it is the record key");
+    assert_eq!(headers["idempotency-key"], "K".repeat(52));
+    assert_eq!(headers["millrace-revision"], "5");
+    assert_eq!(headers["authorization"], "Bearer CANARY-1");
+    assert_eq!(body, r#"{"unit":"PCE"}"#);
+    assert_eq!(seen[1].2, "", "a delete has no body");
+}
+
+#[tokio::test]
+async fn every_misbehaviour_has_its_class() {
+    let (address, _) = plant().await;
+    let destination = destination(address);
+    for (key, class) in [
+        ("slow", AnswerClass::Retryable),
+        ("busy", AnswerClass::Throttled),
+        ("broken", AnswerClass::Retryable),
+        ("moved", AnswerClass::Destination),
+        ("huge", AnswerClass::Permanent),
+        ("no", AnswerClass::Permanent),
+        ("fine", AnswerClass::Accepted),
+    ] {
+        let started = Instant::now();
+        let answer = call(&destination, key, Some("{}")).await;
+        assert_eq!(answer.class, class, "{key}: {answer:?}");
+        assert!(answer.text.is_none_or(|text| text.len() <= answer::TEXT_BYTES), "{key}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{key}");
+    }
+    assert_eq!(call(&destination, "busy", Some("{}")).await.retry_after, Some(Duration::from_secs(3)));
+}
+
+#[tokio::test]
+async fn a_closed_port_is_the_destinations_fault_and_says_so() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let answer = call(&destination(address), "4711", Some("{}")).await;
+    assert_eq!(answer.class, AnswerClass::Destination);
+    let problem = answer.problem.unwrap();
+    assert_eq!(problem.code, "UNREACHABLE");
+    assert!(!problem.message.contains("CANARY"), "{}", problem.message);
+}
+
+#[tokio::test]
+async fn half_an_answer_is_no_answer() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            _ = socket.read(&mut request).await;
+            _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"revi").await;
+        }
+    });
+    let answer = call(&destination(address), "4711", Some("{}")).await;
+    assert_eq!(answer.class, AnswerClass::Retryable, "{answer:?}");
+}
+
+#[test]
+fn an_address_that_is_none_is_refused_at_start() {
+    for url in ["", "plant", "ftp://plant/", "mailto:a@b"] {
+        let config = Config {
+            name: String::new(),
+            url: url.to_owned(),
+            timeout: Duration::from_secs(1),
+            authorization: None,
+            concurrency: 1,
+        };
+        assert!(Destination::new(config).is_err(), "{url}");
+    }
+}
