@@ -1,7 +1,7 @@
 //! Tells a destination that is down from a record that is refused (delivery.md 5.3).
 //!
 //! Invariant: while it is open one probe per interval goes out and nothing else, and nobody counts an attempt.
-//! It opens after five destination faults in a row, or when more than half of the last twenty answers were faults or retryable.
+//! It opens after five destination faults in a row (the landscape may say another number), or when more than half of the last twenty answers were faults or retryable.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,14 +9,27 @@ use model::Timestamp;
 
 use crate::AnswerClass;
 
-const CONSECUTIVE: u32 = 5;
 const WINDOW: usize = 20;
-const FIRST_PROBE: Duration = Duration::from_secs(1);
-const LONGEST_PROBE: Duration = Duration::from_secs(60);
+
+/// When a destination counts as down and how often it is asked whether it is back; the landscape may set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tolerance {
+    /// Faults in a row.
+    pub failures: u32,
+    pub first_probe: Duration,
+    /// The interval doubles up to this.
+    pub longest_probe: Duration,
+}
+
+impl Tolerance {
+    pub const STANDARD: Tolerance =
+        Tolerance { failures: 5, first_probe: Duration::from_secs(1), longest_probe: Duration::from_secs(60) };
+}
 
 /// State of one destination, shared by all its slots.
 #[derive(Debug)]
 pub struct Breaker {
+    tolerance: Tolerance,
     consecutive: u32,
     /// The last answers, true where one was a fault.
     recent: VecDeque<bool>,
@@ -41,16 +54,10 @@ pub enum Passage {
     Shut(Option<Timestamp>),
 }
 
-impl Default for Breaker {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Breaker {
     #[must_use]
-    pub const fn new() -> Self {
-        Self { consecutive: 0, recent: VecDeque::new(), open: None }
+    pub const fn new(tolerance: Tolerance) -> Self {
+        Self { tolerance, consecutive: 0, recent: VecDeque::new(), open: None }
     }
 
     /// Since when the destination counts as down.
@@ -99,7 +106,7 @@ impl Breaker {
         if let Some(open) = &mut self.open {
             if was_probe {
                 open.is_probing = false;
-                open.interval = (open.interval * 2).min(LONGEST_PROBE);
+                open.interval = (open.interval * 2).min(self.tolerance.longest_probe);
                 open.next_probe = now.plus(open.interval);
             }
             return false;
@@ -107,8 +114,9 @@ impl Breaker {
         self.consecutive = if class == AnswerClass::Destination { self.consecutive + 1 } else { 0 };
         self.remember(true);
         let faults = self.recent.iter().filter(|fault| **fault).count();
-        if self.consecutive >= CONSECUTIVE || (self.recent.len() == WINDOW && faults * 2 > WINDOW) {
-            self.open = Some(Open { since: now, interval: FIRST_PROBE, next_probe: now.plus(FIRST_PROBE), is_probing: false });
+        if self.consecutive >= self.tolerance.failures || (self.recent.len() == WINDOW && faults * 2 > WINDOW) {
+            let interval = self.tolerance.first_probe;
+            self.open = Some(Open { since: now, interval, next_probe: now.plus(interval), is_probing: false });
             self.consecutive = 0;
             self.recent.clear();
             return true;
@@ -134,7 +142,7 @@ mod tests {
 
     #[test]
     fn five_faults_in_a_row_open_it_and_four_do_not() {
-        let mut breaker = Breaker::new();
+        let mut breaker = Breaker::new(Tolerance::STANDARD);
         for _ in 0..4 {
             assert!(!breaker.answered(AnswerClass::Destination, false, at(0)));
         }
@@ -147,7 +155,7 @@ mod tests {
 
     #[test]
     fn more_than_half_of_the_last_twenty_opens_it_retryable_ones_included() {
-        let mut breaker = Breaker::new();
+        let mut breaker = Breaker::new(Tolerance::STANDARD);
         for turn in 0..20 {
             let class = if turn % 2 == 0 { AnswerClass::Retryable } else { AnswerClass::Accepted };
             assert!(!breaker.answered(class, false, at(0)), "half is not more than half");
@@ -158,7 +166,7 @@ mod tests {
 
     #[test]
     fn refused_records_never_open_it() {
-        let mut breaker = Breaker::new();
+        let mut breaker = Breaker::new(Tolerance::STANDARD);
         for _ in 0..1000 {
             assert!(!breaker.answered(AnswerClass::Permanent, false, at(0)));
         }
@@ -166,7 +174,7 @@ mod tests {
 
     #[test]
     fn one_probe_per_interval_and_the_interval_doubles_to_a_minute() {
-        let mut breaker = Breaker::new();
+        let mut breaker = Breaker::new(Tolerance::STANDARD);
         for _ in 0..5 {
             breaker.answered(AnswerClass::Destination, false, at(0));
         }

@@ -18,8 +18,8 @@ pub mod tracker;
 pub mod traffic;
 
 pub use answer::{Answer, AnswerClass, Problem};
-pub use backoff::{Budget, delay};
-pub use breaker::Breaker;
+pub use backoff::Budget;
+pub use breaker::{Breaker, Tolerance};
 pub use chain::Chain;
 pub use gate::{Closed, Gate, first_closed};
 pub use idempotency::idempotency_key;

@@ -26,7 +26,7 @@ use self::{
     known::Known,
     lane::{Chained, Lane, Queued, Step},
 };
-use crate::{Answer, AnswerClass, Chain, CommitTracker, Problem, delay};
+use crate::{Answer, AnswerClass, Chain, CommitTracker, Problem};
 
 /// State of one slot while this process owns it. It is dropped whole when the slot goes.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ impl<P: Clone> SlotState<P> {
                 if counts {
                     queued.attempts += 1;
                     queued.first_failed_at.get_or_insert(now);
-                    let wait = delay(queued.attempts, random, answer.retry_after);
+                    let wait = self.setup.budget.delay(queued.attempts, random, answer.retry_after);
                     queued.waited += wait;
                     let is_newer_queued = self.lanes.get(key).is_some_and(|lane| lane.next.is_some());
                     if self.setup.budget.is_spent(queued.attempts, queued.waited) && !is_newer_queued {

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use model::Timestamp;
 
-use crate::{AnswerClass, Breaker, RateLimit, breaker::Passage};
+use crate::{
+    AnswerClass, Breaker, RateLimit,
+    breaker::{Passage, Tolerance},
+};
 
 /// How long a destination that says 429 without a time is left alone at first; doubles while it goes on.
 const THROTTLE_FIRST: Duration = Duration::from_secs(1);
@@ -52,9 +55,9 @@ pub enum Turn {
 
 impl Traffic {
     #[must_use]
-    pub fn new(concurrency: usize, per_second: Option<f64>) -> Self {
+    pub fn new(concurrency: usize, per_second: Option<f64>, tolerance: Tolerance) -> Self {
         Self {
-            breaker: Breaker::new(),
+            breaker: Breaker::new(tolerance),
             rate: RateLimit::new(per_second),
             concurrency: concurrency.max(1),
             share: 1.0,
@@ -184,7 +187,7 @@ mod tests {
 
     #[test]
     fn an_instance_takes_its_share_of_the_places_and_at_least_one() {
-        let mut traffic = Traffic::new(16, None);
+        let mut traffic = Traffic::new(16, None, Tolerance::STANDARD);
         for (own, all, places) in [(12, 12, 16), (6, 12, 8), (1, 12, 1), (0, 12, 1)] {
             traffic.set_share(own, all);
             assert_eq!(traffic.limit(), places);
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_throttled_destination_is_left_alone_and_no_attempt_counts_while_it_is_down() {
-        let mut traffic = Traffic::new(2, None);
+        let mut traffic = Traffic::new(2, None, Tolerance::STANDARD);
         let permit = go(&mut traffic, at(0));
         let (_, turn) = traffic.finished(permit, AnswerClass::Throttled, Some(Duration::from_secs(7)), at(0));
         assert_eq!(turn, Turn::None);
@@ -214,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_probe_that_was_given_up_does_not_shut_the_door_for_ever() {
-        let mut traffic = Traffic::new(2, None);
+        let mut traffic = Traffic::new(2, None, Tolerance::STANDARD);
         for _ in 0..5 {
             let permit = go(&mut traffic, at(0));
             traffic.finished(permit, AnswerClass::Destination, None, at(0));

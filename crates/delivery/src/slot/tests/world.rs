@@ -466,7 +466,7 @@ pub(super) fn fresh(receipts_above: i64, bug: Option<Bug>) -> SlotState<i64> {
         connector: "test".to_owned(),
         slot: Slot(3),
         letter_id: |destination, domain, partition, offset| LetterId(format!("{destination}/{domain}/{partition}@{offset}")),
-        budget: Budget { attempts: 4, time: Duration::from_secs(7200) },
+        budget: Budget { attempts: 4, ..Budget::STANDARD },
         acceptance: Duration::from_secs(60),
     };
     let mut slot = SlotState::new(setup, "owner".to_owned(), receipts_above);
