@@ -171,8 +171,7 @@ async fn wait_for_topics(context: &Context<Args>, client: &kafka::Client, domain
 
 async fn codec(context: &Context<Args>, registry: &registry::Registry, domains: &[Domain]) -> Result<avro::Writer, Exit> {
     let source = &context.args.source;
-    let mut subjects =
-        vec![(Schema::Cursor, context.topics.cursor(source)), (Schema::DeadLetter, context.topics.dlq(source))];
+    let mut subjects = vec![(Schema::Cursor, context.topics.cursor(source)), (Schema::DeadLetter, context.topics.dlq(source))];
     subjects.extend(domains.iter().map(|domain| (Schema::change(*domain), context.topics.change(*domain))));
     wait(context, "registry", || registry.writer(&subjects)).await
 }
@@ -192,11 +191,7 @@ async fn restore(context: &Context<Args>, writer: &Writer, source: &landscape::S
         })
         .await?;
     memory.map_err(|why| {
-        Exit::config(anyhow::anyhow!(
-            "{why}, the landscape says {}: raise `epoch` in sources/{}.yaml",
-            source.epoch,
-            source.name
-        ))
+        Exit::config(anyhow::anyhow!("{why}, the landscape says {}: raise `epoch` in sources/{}.yaml", source.epoch, source.name))
     })
 }
 

@@ -9,11 +9,10 @@ use std::{
 };
 
 use connect::rows::{Broken, Fault, Read, Row};
-use landscape::{Content, Landscape, Source, Stream};
+use landscape::{Content, Input, Landscape, Source, Stream};
 use mapping::Tables;
 use model::{
-    Approval, ApprovalState, Change, ChangeId, ChangeMeta, Cursor, Data, Domain, Operation, Outgoing, RecordKey, Slot,
-    Timestamp,
+    Approval, ApprovalState, Change, ChangeId, ChangeMeta, Cursor, Data, Domain, Operation, Outgoing, RecordKey, Slot, Timestamp,
 };
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -232,7 +231,11 @@ impl Capture {
         )
         .observed(absent.len().to_string());
         let notice = format!("{NOTICE}deletes:{}", pass.name);
-        self.refuse(pass, &Refused { source_key: &notice, record_key: None, fault: &fault, raw: version.as_bytes(), line: 0 }, now);
+        self.refuse(
+            pass,
+            &Refused { source_key: &notice, record_key: None, fault: &fault, raw: version.as_bytes(), line: 0 },
+            now,
+        );
         Vec::new()
     }
 
@@ -339,16 +342,9 @@ impl Capture {
             let meta = ChangeMeta { operation: Operation::Delete, occurred_at: change.meta.occurred_at, ..meta };
             self.push_change(pass, &old, Change { meta, data: None });
         }
-        if next.closes.is_none() {
-            self.uncaused.push_back((self.batch.records.len(), pass.stream, mapped.key.clone(), change));
-            if self.uncaused.len() > MOST_UNCAUSED {
-                self.uncaused.pop_front();
-            }
-        }
-        self.push(outgoing);
+        self.publish(pass, &mapped.key, change, outgoing);
         let entry = self.memory.remember(candidate, next.sequence, &version);
         self.enter(entry);
-        self.batch.tally.captured.push((self.domain(pass.stream).name(), now));
         self.count(pass, "ok");
     }
 
@@ -397,15 +393,28 @@ impl Capture {
                 // A row of the wrong width may show another row's key: good enough for a letter, not for a delete.
                 pass.is_complete &= broken.fault.code == "ENCODING";
                 pass.seen.insert(source_key.clone());
-                let refused =
-                    Refused { source_key: &source_key, record_key: None, fault: &broken.fault, raw: &broken.raw, line: broken.line };
+                let refused = Refused {
+                    source_key: &source_key,
+                    record_key: None,
+                    fault: &broken.fault,
+                    raw: &broken.raw,
+                    line: broken.line,
+                };
                 self.refuse(pass, &refused, now);
             }
             None => self.refuse_unnamed(pass, &broken.raw, broken.line, &broken.fault, now),
         }
     }
 
-    fn refuse_key(&mut self, pass: &mut Pass, row: &Row, source_key: &str, record_key: Option<RecordKey>, fault: &Fault, now: Timestamp) {
+    fn refuse_key(
+        &mut self,
+        pass: &mut Pass,
+        row: &Row,
+        source_key: &str,
+        record_key: Option<RecordKey>,
+        fault: &Fault,
+        now: Timestamp,
+    ) {
         self.refuse(pass, &Refused { source_key, record_key, fault, raw: &row.raw, line: row.line }, now);
     }
 
@@ -467,8 +476,10 @@ impl Capture {
 
     fn place(&self, pass: &Pass, line: u64) -> BTreeMap<String, String> {
         let mut place = BTreeMap::from([("stream".to_owned(), self.stream(pass.stream).name.clone())]);
-        if let Some(columns) = &pass.columns {
+        if matches!(self.stream(pass.stream).input, Input::Files { .. }) {
             place.insert("file".to_owned(), pass.name.clone());
+        }
+        if let Some(columns) = &pass.columns {
             place.insert("columns".to_owned(), columns.clone());
         }
         if line > 0 {
@@ -503,7 +514,8 @@ impl Capture {
     }
 
     fn source_key(&self, stream: usize, value: &Map<String, Value>) -> Option<String> {
-        let parts = self.stream(stream).key.iter().map(|column| value.get(column).and_then(scalar).filter(|part| !part.is_empty()));
+        let parts =
+            self.stream(stream).key.iter().map(|column| value.get(column).and_then(scalar).filter(|part| !part.is_empty()));
         Some(parts.collect::<Option<Vec<_>>>()?.iter().map(|part| escape(part)).collect::<Vec<_>>().join("/"))
     }
 
@@ -513,8 +525,19 @@ impl Capture {
 
     fn push_change(&mut self, pass: &Pass, key: &RecordKey, change: Change) {
         if let Some(outgoing) = self.encode(pass.stream, key, &change) {
-            self.push(outgoing);
+            self.publish(pass, key, change, outgoing);
         }
+    }
+
+    fn publish(&mut self, pass: &Pass, key: &RecordKey, change: Change, outgoing: Outgoing) {
+        self.batch.tally.captured.push((self.domain(pass.stream).name(), change.meta.captured_at));
+        if change.meta.causation_id.is_none() {
+            self.uncaused.push_back((self.batch.records.len(), pass.stream, key.clone(), change));
+            if self.uncaused.len() > MOST_UNCAUSED {
+                self.uncaused.pop_front();
+            }
+        }
+        self.push(outgoing);
     }
 
     fn encode(&self, stream: usize, key: &RecordKey, change: &Change) -> Option<Outgoing> {

@@ -16,8 +16,8 @@ use crate::{
     capture::{Capture, Pass},
     files::{Files, Trouble},
     memory::NOTICE,
-    position::{self, CommandPosition, FilePosition},
     poll,
+    position::{self, CommandPosition, FilePosition},
     writer::{Writer, now},
 };
 

@@ -112,9 +112,10 @@ impl Files {
             let mut whole = Pass::new(stream, name, pass.changed_at);
             capture.refuse_whole(&mut whole, &fault, taking.fingerprint, now());
         }
-        let resume = position.reading.as_ref().filter(|reading| {
-            reading.name == taking.main.name && reading.sha256 == taking.fingerprint && !pass.is_first
-        });
+        let resume = position
+            .reading
+            .as_ref()
+            .filter(|reading| reading.name == taking.main.name && reading.sha256 == taking.fingerprint && !pass.is_first);
         let resume = resume.map_or(0, |reading| reading.row);
         let keys = capture.stream(stream).key.clone();
         let input = file::open(&taking.main.path).map_err(|error| self.away(&error))?;
@@ -156,8 +157,7 @@ impl Files {
             let row = tokio::task::block_in_place(|| rows.gather(pass, capture)).map_err(|error| self.away(&error))?;
             let Some(row) = row else { break };
             if row > rows.resume {
-                position.reading =
-                    Some(Reading { name: taking.main.name.clone(), sha256: taking.fingerprint.to_owned(), row });
+                position.reading = Some(Reading { name: taking.main.name.clone(), sha256: taking.fingerprint.to_owned(), row });
                 capture.move_to(taking.stream, position::write(position));
             }
             writer.commit(capture.batch()).await?;

@@ -50,7 +50,9 @@ pub(crate) enum Decision {
     /// Sent before with the same content, and no letter waits for it.
     Duplicate,
     /// Another source key stands for this record.
-    Taken { by: String },
+    Taken {
+        by: String,
+    },
     Send(Next),
 }
 
@@ -140,8 +142,7 @@ impl Memory {
     pub(crate) fn decide(&self, candidate: &Candidate<'_>) -> Decision {
         let stream = &self.streams[candidate.stream];
         let holder = self.holders.get(&(stream.domain, candidate.record_key.clone()));
-        if let Some((_, by)) =
-            holder.filter(|(stream, key)| (*stream, key.as_str()) != (candidate.stream, candidate.source_key))
+        if let Some((_, by)) = holder.filter(|(stream, key)| (*stream, key.as_str()) != (candidate.stream, candidate.source_key))
         {
             return Decision::Taken { by: by.clone() };
         }
@@ -199,7 +200,9 @@ impl Memory {
     pub(crate) fn untrue_notices(&self, stream: usize, name: &str, still_true: &HashSet<String>) -> Vec<String> {
         let about = ["file", "deletes", "row"].map(|what| format!("{NOTICE}{what}:{name}"));
         let is_about = |notice: &str| {
-            about.iter().any(|about| notice.strip_prefix(about.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')))
+            about
+                .iter()
+                .any(|about| notice.strip_prefix(about.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')))
         };
         let notices = self.streams[stream].notices.keys();
         notices.filter(|notice| is_about(notice) && !still_true.contains(*notice)).cloned().collect()
