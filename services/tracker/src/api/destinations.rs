@@ -52,14 +52,13 @@ pub(super) async fn resume(
 }
 
 async fn act(api: &Api, act: Act, name: &str, wish: &Wish) -> Result<(StatusCode, Json<Value>), Problem> {
-    let acts = api.acts()?;
     if !api.fleet.destinations.contains_key(name) {
         return Err(unknown(name));
     }
     if wish.until.is_some_and(|until| until <= now()) {
         return Err(Problem::new(422, "TIME_PASSED", "`until` lies in the past").field("until"));
     }
-    let command_id = acts.destination(wish, act, name).await?;
+    let command_id = api.acts()?.destination(wish, act, name).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "version": 1, "command_id": command_id }))))
 }
 

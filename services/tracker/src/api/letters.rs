@@ -117,7 +117,7 @@ pub(super) async fn discard(
     headers: HeaderMap,
     Told(told): Told<Discard>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let acts = api.acts()?;
+    api.settled()?;
     let wish = Reason { reason: told.reason, until: None }.required(&headers)?;
     let letters = meant(&api, &told.filter, "discard").await?;
     if told.filter.all && told.confirm.as_deref() != Some(told.filter.system.as_deref().unwrap_or("all")) {
@@ -125,7 +125,7 @@ pub(super) async fn discard(
         return Err(Problem::new(422, "CONFIRM_MISSING", format!("this discards all {letters} letters; add --confirm {name}"))
             .field("confirm"));
     }
-    let command_id = acts.discard(&wish, told.filter).await?;
+    let command_id = api.acts()?.discard(&wish, told.filter).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "version": 1, "command_id": command_id, "letters": letters }))))
 }
 

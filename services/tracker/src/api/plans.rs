@@ -43,8 +43,9 @@ pub(super) struct Make {
 }
 
 pub(super) async fn make(State(api): State<Api>, headers: HeaderMap, Told(told): Told<Make>) -> Result<Response, Problem> {
-    let acts = api.acts()?;
+    api.settled()?;
     let letters = letters::meant(&api, &told.filter, "replay").await?;
+    let acts = api.acts()?;
     let wish = Reason { reason: told.reason, until: None }.optional(&headers);
     let id = acts.plan(&wish, told.filter).await?;
     let place = format!("/api/v1/replay-plans/{id}");
@@ -58,9 +59,9 @@ pub(super) async fn run(
     headers: HeaderMap,
     Told(reason): Told<Reason>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let acts = api.acts()?;
     let plan = find(&api, &id).await?;
     refuse(&api, &plan).await?;
+    let acts = api.acts()?;
     let command_id = acts.on_plan(&reason.optional(&headers), Act::Run, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "version": 1, "command_id": command_id }))))
 }
@@ -104,8 +105,8 @@ pub(super) async fn cancel(
     headers: HeaderMap,
     Told(reason): Told<Reason>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let acts = api.acts()?;
     let plan = find(&api, &id).await?;
+    let acts = api.acts()?;
     if matches!(plan.state, PlanState::Done | PlanState::Cancelled) {
         return Err(Problem::new(409, "PLAN_ENDED", format!("{id} has ended already")));
     }

@@ -38,7 +38,21 @@ impl Write<'_> {
                 accepted.and_then(|accepted| accepted.external_id.clone()),
             ],
         )?;
+        self.waits_since(destination, &place, entry)?;
         self.deadlines_met(destination, &place, entry)
+    }
+
+    /// What is still missing waits since the first revision that was not accepted, whichever topic was read first.
+    fn waits_since(&mut self, destination: &str, place: &Topical, entry: &LedgerEntry) -> Result<(), Error> {
+        let Some(accepted) = &entry.accepted else { return Ok(()) };
+        let (domain, key) = (place.domain.name(), place.key.as_str());
+        self.run(
+            "UPDATE wanted SET since = max(since, ifnull((SELECT min(occurred_at) FROM revision
+               WHERE revision.domain = ?1 AND revision.key = ?2 AND revision.revision > ?3), since))
+             WHERE destination = ?4 AND domain = ?1 AND key = ?2 AND revision > ?3",
+            params![domain, key, accepted.revision, destination],
+        )?;
+        Ok(())
     }
 
     /// Acceptance of a revision covers every older one that was still owed.

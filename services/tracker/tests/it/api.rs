@@ -1,0 +1,166 @@
+//! The API over a local socket: shapes, refusals, and as of when an answer holds.
+
+use std::sync::Arc;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tracker::{
+    api::{self, Api},
+    follow::Progress,
+};
+
+use crate::{
+    given::{Log, at},
+    store::Fixture,
+};
+
+struct Served {
+    url: String,
+    _fixture: Fixture,
+}
+
+/// A tracker that only reads: everything but the acts that need brokers.
+async fn served(log: &Log, caught_up: bool) -> Served {
+    let fixture = Fixture::new();
+    fixture.open().apply(&log.records).unwrap();
+    let progress = Arc::new(Progress::default());
+    if caught_up {
+        progress.settle(at(100));
+    }
+    let api = Api {
+        fleet: Arc::clone(&fixture.fleet),
+        reads: fixture.reads(),
+        acts: None,
+        progress,
+        reader: Arc::new(avro::Reader::default()),
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/api/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, api::router(api)).await.unwrap() });
+    Served { url, _fixture: fixture }
+}
+
+impl Served {
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let response = reqwest::get(format!("{}/{path}", self.url)).await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
+        let response = reqwest::Client::new().post(format!("{}/{path}", self.url)).json(&body).send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+}
+
+fn story() -> Log {
+    let mut log = Log::default();
+    log.golden("4711/C", 1, "RAW", 0).accepted("mes-ulm", "4711/C", 1, 0, 1).golden("4711/C", 2, "RAW", 5);
+    log.refused("mes-ulm", "4711/C", 2, 6);
+    log.golden("PUMP%2F01/A", 1, "FINISHED", 7);
+    log
+}
+
+#[tokio::test]
+async fn every_answer_says_as_of_when_it_holds() {
+    let tracker = served(&story(), true).await;
+    let response = reqwest::get(format!("{}/overview", tracker.url)).await.unwrap();
+    assert_eq!(response.headers()["x-millrace-as-of"], at(100).to_string());
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let overview: Value = response.json().await.unwrap();
+    assert_eq!(overview["domains"][0]["cells"]["mes-ulm"]["state"], "refused");
+    assert_eq!(overview["dead_letters"]["open"], 1);
+}
+
+#[tokio::test]
+async fn keys_with_slashes_and_escapes_travel_as_a_query_parameter() {
+    let tracker = served(&story(), true).await;
+    let (status, record) = tracker.get("records/item?key=PUMP%252F01/A").await;
+    assert_eq!((status, &record["golden"]["meta"]["revision"]), (StatusCode::OK, &1.into()));
+    let (_, history) = tracker.get("records/item/history?key=4711/C").await;
+    assert_eq!(history["items"].as_array().unwrap().len(), 2);
+    let (_, status) = tracker.get("records/item/status?key=4711%2FC").await;
+    assert_eq!(status["destinations"][1]["reason"], "refused");
+    let (_, lineage) = tracker.get("records/item/lineage?key=4711/C").await;
+    assert_eq!(lineage["change"]["meta"]["author"], "K.NOVAK");
+    let (_, hits) = tracker.get("records/item?q=gear%20pump%204711").await;
+    assert_eq!(hits["items"][0]["key"], "4711/C");
+}
+
+#[tokio::test]
+async fn a_letter_is_found_by_its_id_with_slashes_and_shows_what_differs() {
+    let tracker = served(&story(), true).await;
+    let (_, list) = tracker.get("dead-letters?destination=mes-ulm&code=UNIT_UNKNOWN").await;
+    assert_eq!((&list["total"], &list["items"][0]["attempts"]), (&1.into(), &1.into()));
+    let id = list["items"][0]["id"].as_str().unwrap();
+    let (status, letter) = tracker.get(&format!("dead-letters/{id}")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(letter["differences"][0], json!({ "path": "/base_uom", "sent": "SET", "there": "C62" }));
+    assert_eq!(letter["payload"], json!({ "unit": "SET" }));
+    let (_, stats) = tracker.get("dead-letters/stats?by=class").await;
+    assert_eq!((&stats["items"][0]["value"], &stats["items"][0]["open"]), (&"refused".into(), &1.into()));
+}
+
+#[tokio::test]
+async fn refusals_are_problems_with_a_code() {
+    let tracker = served(&story(), true).await;
+    for (path, status, code) in [
+        ("overview?verbose=1", 400, "BAD_REQUEST"),
+        ("dead-letters?destinaton=mes-ulm", 400, "BAD_REQUEST"),
+        ("dead-letters?limit=0", 400, "BAD_REQUEST"),
+        ("dead-letters/stats?by=colour", 400, "BAD_REQUEST"),
+        ("dead-letters/mes-ulm/item/9@9", 404, "NOT_FOUND"),
+        ("records/banana?q=x", 404, "NOT_FOUND"),
+        ("records/item?key=4711", 400, "BAD_REQUEST"),
+        ("records/item?key=9999/A", 404, "NOT_FOUND"),
+        ("records/item/status?key=9999/A", 404, "NOT_FOUND"),
+        ("replay-plans/p-00000000", 404, "NOT_FOUND"),
+        ("destinations/mes-brno", 404, "NOT_FOUND"),
+        ("nothing/here", 404, "NOT_FOUND"),
+        ("replay-plans/x/run", 405, "METHOD_NOT_ALLOWED"),
+    ] {
+        let (found, problem) = tracker.get(path).await;
+        assert_eq!((found.as_u16(), &problem["code"]), (status, &code.into()), "{path}: {problem}");
+        assert_eq!(problem["type"], format!("docs/errors/{code}.md"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn acts_without_filter_reason_or_confirmation_are_refused_and_do_nothing() {
+    let tracker = served(&story(), true).await;
+    for (path, body, status, code, detail) in [
+        ("replay-plans", json!({ "filter": {} }), 422, "FILTER_MISSING", "this would replay all 1 open letter of 1 system"),
+        ("replay-plans", json!({ "filter": { "code": "OTHER" } }), 404, "NOT_FOUND", "no open dead letter matches"),
+        ("replay-plans", json!({ "filtre": {} }), 400, "BAD_REQUEST", "unknown field"),
+        ("dead-letters/discard", json!({ "filter": { "code": "UNIT_UNKNOWN" } }), 422, "REASON_MISSING", "say why"),
+        (
+            "dead-letters/discard",
+            json!({ "filter": { "all": true, "system": "mes-ulm" }, "reason": "x" }),
+            422,
+            "CONFIRM_MISSING",
+            "--confirm mes-ulm",
+        ),
+        ("destinations/mes-ulm/pause", json!({}), 422, "REASON_MISSING", "say why"),
+        (
+            "destinations/mes-ulm/pause",
+            json!({ "reason": "x", "until": "2020-01-01T00:00:00Z" }),
+            422,
+            "TIME_PASSED",
+            "lies in the past",
+        ),
+        ("records/item/block?key=4711/C", json!({ "reason": " " }), 422, "REASON_MISSING", "say why"),
+        ("replay-plans", json!({ "filter": { "all": true } }), 503, "READ_ONLY", "only reads"),
+    ] {
+        let (found, problem) = tracker.post(path, body).await;
+        assert_eq!((found.as_u16(), &problem["code"]), (status, &code.into()), "{path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{path}: {problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_being_read_in_says_so() {
+    let tracker = served(&story(), false).await;
+    let (status, problem) = tracker.get("records/item?key=4711/C").await;
+    assert_eq!((status.as_u16(), &problem["code"]), (503, &"STORE_REBUILDING".into()));
+    let (status, overview) = tracker.get("overview").await;
+    assert_eq!((status, &overview["caught_up"]), (StatusCode::OK, &false.into()));
+}
