@@ -68,6 +68,7 @@ fn versioned_come_back<R: DeserializeOwned + Serialize>(domain: Domain, data: fn
     let half: Versioned<GoldenMeta, R> = sample(Schema::golden(domain), fill, seed);
     let golden = Golden { meta: half.meta, data: half.data.map(|record| data(Box::new(record))) };
     let bytes = writer().encode_golden(domain, &golden).unwrap_or_else(|error| panic!("{golden:#?}: {error}"));
+    assert_eq!(reader().decode_golden_meta(domain, &bytes).unwrap(), (golden.meta.clone(), golden.data.is_some()));
     assert_eq!(reader().decode_golden(domain, &bytes).unwrap(), golden);
 }
 

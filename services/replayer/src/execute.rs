@@ -1,0 +1,332 @@
+//! The processor: records in, outcomes out, in the order of the inputs; everything else is behind it, by name.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use avro::{DecodeError, Reader, TopicKind};
+use kafka::{Fatal, Followed, Processor, Record};
+use model::{LetterId, Outcome, Outgoing, Plan, SkipReason, Slot, Timestamp, Topical, Transient};
+use registry::Registry;
+use service::Health;
+use tokio::{runtime::Handle, sync::mpsc};
+
+use crate::{
+    archive::Archive,
+    book::Book,
+    config::{Config, NAME},
+    desk::{Desk, OWN},
+    judge::Preview,
+    knowledge::{Fact, Knowledge},
+    running::Pace,
+    sweep::Sweep,
+};
+
+/// Followed records taken in per turn of the loop at most, so that the loop keeps turning while there are millions.
+const FACTS_PER_TURN: usize = 20_000;
+
+/// The name under which `/readyz` shows that the followed topics are still being read.
+const VIEW: &str = "golden and ledgers";
+
+pub(crate) struct Replayer {
+    pub(crate) config: Config,
+    pub(crate) desk: Desk,
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) registry: Registry,
+    pub(crate) runtime: Handle,
+    pub(crate) archive: Archive,
+    pub(crate) book: Book,
+    pub(crate) knowledge: Knowledge,
+    pub(crate) pace: Pace,
+    pub(crate) sweep: Sweep,
+    /// Letters that a running plan met and did not send, so that its turns do not judge them for ever.
+    pub(crate) passed_over: HashMap<String, HashSet<LetterId>>,
+    /// Judged before the transaction, by command id: judging reads from the log, and an open transaction should not wait for that.
+    pub(crate) previews: HashMap<String, Preview>,
+    /// Fresh golden records that this transaction has looked at.
+    pub(crate) looked: Vec<(Topical, i64)>,
+    /// Counted when the transaction is durable.
+    pub(crate) counts: Vec<Count>,
+    followed: mpsc::Receiver<Followed>,
+    /// A followed record whose schema could not be had yet.
+    stuck: Option<Record>,
+    is_restored: bool,
+    health: Health,
+}
+
+/// A metric that moves with the transaction.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    Closed { stage: &'static str, system: String, how: &'static str },
+    Replayed { system: String, outcome: &'static str },
+}
+
+impl Replayer {
+    #[expect(clippy::too_many_arguments, reason = "the parts are wired once, in app.rs, each by name")]
+    pub(crate) fn new(
+        config: Config,
+        writer: avro::Writer,
+        reader: Arc<Reader>,
+        registry: Registry,
+        runtime: Handle,
+        archive: Archive,
+        followed: mpsc::Receiver<Followed>,
+        health: Health,
+    ) -> Self {
+        let desk = Desk::new(config.topics.clone(), config.slots(), writer);
+        health.not_ready(VIEW, "reading up to where they were at the start");
+        Self {
+            config,
+            desk,
+            reader,
+            registry,
+            runtime,
+            archive,
+            book: Book::default(),
+            knowledge: Knowledge::default(),
+            pace: Pace::default(),
+            sweep: Sweep::default(),
+            passed_over: HashMap::new(),
+            previews: HashMap::new(),
+            looked: Vec::new(),
+            counts: Vec::new(),
+            followed,
+            stuck: None,
+            is_restored: false,
+            health,
+        }
+    }
+
+    /// Takes in what the followed topics said since the last turn. Not before the letters are known: only what concerns them is kept.
+    fn follow(&mut self) -> Result<(), Transient> {
+        for _ in 0..FACTS_PER_TURN {
+            let record = match self.stuck.take() {
+                Some(record) => record,
+                None => match self.followed.try_recv() {
+                    Ok(Followed::Record(record)) => record,
+                    Ok(Followed::CaughtUp) => {
+                        self.health.ready(VIEW);
+                        self.knowledge.learn(Fact::CaughtUp, &self.book);
+                        continue;
+                    }
+                    Err(_) => return Ok(()),
+                },
+            };
+            match self.fact(&record) {
+                Ok(Some(fact)) => self.knowledge.learn(fact, &self.book),
+                Ok(None) => {}
+                Err(transient) => {
+                    self.stuck = Some(record);
+                    return Err(transient);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fact(&self, record: &Record) -> Result<Option<Fact>, Transient> {
+        let (Some(kind), Some(key)) = (self.config.topics.kind(&record.topic), record.key_text()) else { return Ok(None) };
+        let value = record.value.as_deref();
+        Ok(match kind {
+            TopicKind::Golden(domain) => {
+                let Ok(key) = model::RecordKey::parse(domain, key) else { return Ok(None) };
+                let place = Topical::new(domain, key);
+                let Some(value) = value else { return Ok(Some(Fact::GoldenGone(place))) };
+                self.decoded(record, |reader| reader.decode_golden_meta(domain, value))?.map(|(meta, has_data)| Fact::Golden {
+                    place,
+                    meta: Box::new(meta),
+                    is_delete: !has_data,
+                    partition: record.partition,
+                    offset: record.offset,
+                })
+            }
+            TopicKind::Ledger(destination) => {
+                // The slot's lease has a key without `/`.
+                let Ok(place) = Topical::parse(key) else { return Ok(None) };
+                let Some(value) = value else { return Ok(Some(Fact::Ledger { destination, place, entry: None })) };
+                self.decoded(record, |reader| reader.decode::<model::Ledger>(value))?.map(|ledger| Fact::Ledger {
+                    destination,
+                    place,
+                    entry: ledger.entry.map(Box::new),
+                })
+            }
+            TopicKind::Destination => match value {
+                Some(value) => {
+                    self.decoded(record, |reader| reader.decode(value))?.map(|status| Fact::Destination(Box::new(status)))
+                }
+                None => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// Decodes, asking the registry where needed. None: unreadable, which its own stage has made a letter of; said once in the log.
+    pub(crate) fn decoded<T>(
+        &self,
+        record: &Record,
+        decode: impl Fn(&Reader) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, Transient> {
+        loop {
+            match decode(&self.reader) {
+                Ok(value) => return Ok(Some(value)),
+                Err(DecodeError::NeedSchema(id)) => self.runtime.block_on(self.registry.teach(&self.reader, id))?,
+                Err(DecodeError::Unreadable { code, message }) => {
+                    let Record { topic, partition, offset, .. } = record;
+                    tracing::warn!(%topic, partition, offset, code, %message, "record passed over");
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    fn one(&mut self, record: &Record, now: Timestamp) -> Result<Outcome, Fatal> {
+        let Some(value) = record.value.as_deref() else { return Ok(Outcome::Skip(SkipReason::OutOfScope)) };
+        let outgoing = match self.config.topics.kind(&record.topic) {
+            Some(TopicKind::Command(stage)) if stage == NAME => match self.ready(record, |reader| reader.decode(value))? {
+                Some(command) => self.command(&command, now)?,
+                None => None,
+            },
+            Some(TopicKind::Dlq(_)) => match self.ready(record, |reader| reader.decode(value))? {
+                Some(letter) => self.letter(&letter, record, now)?,
+                None => None,
+            },
+            Some(TopicKind::Receipt(_)) => match self.ready(record, |reader| reader.decode(value))? {
+                Some(receipt) => self.receipt(&receipt, now)?,
+                None => None,
+            },
+            _ => None,
+        };
+        Ok(match outgoing {
+            Some(outgoing) => Outcome::Forward(outgoing),
+            None => Outcome::Skip(SkipReason::OutOfScope),
+        })
+    }
+
+    /// As [`Replayer::decoded`], inside a transaction: `prepare` has fetched every schema.
+    fn ready<T>(&self, record: &Record, decode: impl Fn(&Reader) -> Result<T, DecodeError>) -> Result<Option<T>, Fatal> {
+        self.decoded(record, decode).map_err(Fatal::new)
+    }
+
+    pub(crate) fn put_plan(&mut self, plan: Plan) -> Result<Outgoing, Fatal> {
+        let outgoing = self.desk.plan(&plan)?;
+        self.book.put_plan(plan);
+        Ok(outgoing)
+    }
+}
+
+impl Processor for Replayer {
+    fn assigned(&mut self, slot: Slot) {
+        if slot == OWN {
+            self.book.clear();
+            self.looked.clear();
+            self.counts.clear();
+            self.is_restored = false;
+        }
+    }
+
+    fn restore(&mut self, _slot: Slot, record: Record) {
+        // The replayer's own state: without it nothing may be decided, so a registry that is away is waited for here.
+        while let Err(transient) = self.restore_one(&record) {
+            tracing::warn!(error = %transient, "restoring waits");
+            self.runtime.block_on(tokio::time::sleep(std::time::Duration::from_secs(1)));
+        }
+    }
+
+    fn restored(&mut self, slot: Slot) {
+        if slot == OWN {
+            self.is_restored = true;
+        }
+    }
+
+    fn revoked(&mut self, _slot: Slot) {}
+
+    fn prepare(&mut self, batch: &[Record]) -> Result<(), Transient> {
+        self.health.tick();
+        let values = batch.iter().filter_map(|record| record.value.as_deref());
+        self.runtime.block_on(self.registry.prepare(&self.reader, values))?;
+        self.follow()?;
+        if !self.knowledge.is_caught_up() {
+            return Err(Transient { what: "kafka", detail: "golden records and ledgers are still being read".to_owned() });
+        }
+        self.preview(batch)
+    }
+
+    fn process(&mut self, batch: &[Record], now: Timestamp) -> Result<Vec<Outcome>, Fatal> {
+        let outcomes = batch.iter().map(|record| self.one(record, now)).collect();
+        self.previews.clear();
+        outcomes
+    }
+
+    fn wake(&mut self, now: Timestamp) -> Result<Vec<(Slot, Vec<Outgoing>)>, Fatal> {
+        self.health.tick();
+        if !self.is_restored {
+            return Ok(Vec::new());
+        }
+        if let Err(transient) = self.follow() {
+            tracing::debug!(error = %transient, "following waits");
+        }
+        if !self.knowledge.is_caught_up() {
+            return Ok(Vec::new());
+        }
+        let mut outgoing = self.golden_moved(now)?;
+        outgoing.extend(self.run_plans(now)?);
+        outgoing.extend(self.sweep(now)?);
+        Ok(if outgoing.is_empty() { Vec::new() } else { vec![(OWN, outgoing)] })
+    }
+
+    fn committed(&mut self) {
+        self.book.committed();
+        let looked = std::mem::take(&mut self.looked);
+        self.knowledge.looked_at(&looked);
+        for count in std::mem::take(&mut self.counts) {
+            match count {
+                Count::Closed { stage, system, how } => {
+                    telemetry::DEAD_LETTERS_CLOSED.with_label_values(&[stage, system.as_str(), how]).inc();
+                }
+                Count::Replayed { system, outcome } => {
+                    telemetry::REPLAY_RECORDS.with_label_values(&[system.as_str(), outcome]).inc();
+                }
+            }
+        }
+        for (state, count) in self.book.plan_states() {
+            telemetry::REPLAY_PLANS.with_label_values(&[state]).set(count);
+        }
+    }
+
+    fn aborted(&mut self) {
+        self.book.aborted();
+        self.sweep.aborted();
+        self.looked.clear();
+        self.counts.clear();
+    }
+}
+
+impl Replayer {
+    fn restore_one(&mut self, record: &Record) -> Result<(), Transient> {
+        let (Some(kind), Some(key)) = (self.config.topics.kind(&record.topic), record.key_text()) else { return Ok(()) };
+        match (kind, record.value.as_deref()) {
+            (TopicKind::Deadletter, None) => self.book.restore_letter(LetterId(key.to_owned()), None),
+            (TopicKind::Deadletter, Some(value)) => {
+                if let Some(status) = self.decoded(record, |reader| reader.decode(value))? {
+                    self.book.restore_letter(LetterId(key.to_owned()), Some(status));
+                }
+            }
+            (TopicKind::Plan, None) => self.book.restore_plan(key.to_owned(), None),
+            (TopicKind::Plan, Some(value)) => {
+                if let Some(plan) = self.decoded(record, |reader| reader.decode(value))? {
+                    self.book.restore_plan(key.to_owned(), Some(plan));
+                }
+            }
+            (TopicKind::Audit, Some(value)) => {
+                if let Some(entry) = self.decoded(record, |reader| reader.decode::<model::AuditEntry>(value))?
+                    && entry.writer == NAME
+                {
+                    self.book.restore_head(entry.seq, entry.hash);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
