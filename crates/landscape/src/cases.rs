@@ -172,6 +172,11 @@ pub(crate) fn read(
             }
             continue;
         }
+        // What is missing there may be missing only because of a problem that is reported already.
+        let of_system = [files.sources.get(system), files.destinations.get(system)];
+        if of_system.iter().flatten().any(|(path, _)| problems.iter().any(|problem| problem.file == *path)) {
+            continue;
+        }
         let identity = Identity { path, system, domain, name: format!("{system}/{domain}/{name}") };
         let read = |reader: &mut Reader<'_>, node: &Node| identity.read(reader, node, source, destination);
         cases.extend(check::with_reader(path, text, problems, read));

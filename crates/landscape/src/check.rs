@@ -169,7 +169,10 @@ fn owners_publish(
     }
     for (domain, file) in domains {
         let owner = &file.policy.owner;
-        let publishes = sources.get(owner).is_none_or(|source| source.streams.iter().any(|stream| stream.domain == *domain));
+        let is_reported =
+            files.sources.get(owner.as_str()).is_some_and(|(path, _)| problems.iter().any(|problem| problem.file == *path));
+        let streams = sources.get(owner).map(|source| &source.streams);
+        let publishes = is_reported || streams.is_none_or(|streams| streams.iter().any(|stream| stream.domain == *domain));
         if !publishes {
             let path = files.domains.get(domain.name()).map_or("", |(path, _)| path);
             problems.push(Problem::in_file(path, format!("{owner} owns {domain} but has no stream of it")));

@@ -108,6 +108,7 @@ fn without_position(message: &str) -> &str {
         .split_once(": ")
         .filter(|(head, _)| head.starts_with("error") || head.starts_with("line"))
         .map_or(message, |(_, rest)| rest);
+    let message = message.split_once(", set ").map_or(message, |(text, _)| text);
     message.rsplit_once(" at line ").map_or(message, |(text, _)| text)
 }
 

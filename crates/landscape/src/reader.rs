@@ -155,7 +155,9 @@ impl<'n> Fields<'n> {
     /// A key that must be there.
     pub(crate) fn need(&mut self, reader: &mut Reader<'_>, key: &'static str, what: &str) -> Option<&'n Node> {
         let found = self.get(key);
-        if found.is_none() {
+        // A mistyped key is reported once, as unknown.
+        let is_mistyped = self.entries.iter().any(|(name, _)| text::nearest(&name.text, [key]).is_some());
+        if found.is_none() && !is_mistyped {
             let (line, column) = self.place;
             reader.at(line, column, format!("{what} has no `{key}`"), None);
         }

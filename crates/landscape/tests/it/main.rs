@@ -3,5 +3,6 @@
 
 use millrace_landscape as landscape;
 
+mod bad;
 mod folder;
 mod sample;
