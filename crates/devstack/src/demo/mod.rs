@@ -144,6 +144,8 @@ struct Demo {
     systems: Systems,
     base: Base,
     folder: PathBuf,
+    /// As the person typed it.
+    shown_folder: PathBuf,
     landscape: PathBuf,
     topic_prefix: String,
     deaths: VecDeque<Instant>,
@@ -182,6 +184,7 @@ impl Demo {
             landscape: options.landscape.canonicalize()?,
             topic_prefix: landscape.kafka.topic_prefix.clone(),
             folder,
+            shown_folder: options.folder.clone(),
             deaths: VecDeque::new(),
         };
         demo.start_fleet(landscape)?;
@@ -242,7 +245,7 @@ impl Demo {
         let mut screen = Screen::new();
         self.load(&mut screen, started)?;
         if !interrupt::is_requested() {
-            screen.print(&tour::text(Path::new("target/demo")));
+            screen.print(&tour::text(&self.shown_folder));
         }
         while !interrupt::is_requested() {
             if let Some(overview) = self.overview() {

@@ -18,6 +18,13 @@ pub fn text(folder: &Path) -> String {
     TEXT.replace("{folder}", &folder.display().to_string())
 }
 
+/// The exit code that a command of the tour ends with: 0, unless a comment says another one.
+#[must_use]
+pub fn exit_of(command: &str) -> i32 {
+    let said = command.rsplit_once("# exit ").map(|(_, said)| said.trim_end());
+    said.and_then(|said| said.split(':').next()).and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
 /// The steps of a printed tour: a title starts with its number, a command with `$`.
 #[must_use]
 pub fn steps(text: &str) -> Vec<Step> {
@@ -46,7 +53,13 @@ mod tests {
         for (step, number) in steps.iter().zip(1..) {
             assert!(step.title.starts_with(&format!("{number}. ")), "{}", step.title);
             assert!(!step.commands.is_empty(), "{}", step.title);
-            assert!(step.commands.iter().all(|command| !command.contains('{')), "{:?}", step.commands);
+            assert!(step.commands.iter().all(|command| !command.contains("{folder}")), "{:?}", step.commands);
         }
+    }
+
+    #[test]
+    fn a_comment_says_which_exit_is_expected() {
+        assert_eq!(exit_of("millrace status"), 0);
+        assert_eq!(exit_of("sleep 3; millrace record where item A/B   # exit 6: not there yet"), 6);
     }
 }
