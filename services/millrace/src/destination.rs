@@ -44,7 +44,7 @@ const COLUMNS: &[Column] = &[
     Column::new("RATE", |row, _| format!("{:.1}/s", seconds(row, "accepted_per_second").unwrap_or_default())).right(),
     Column::new("REFUSED", |row, _| words::thousands(integer(row, "refused"))).right(),
     Column::new("ERRORS 1H", |row, _| words::thousands(integer(row, "refused_1h"))).right(),
-    Column::new("NOTE", |row, sight| note(row, sight)),
+    Column::new("NOTE", note),
     Column::new("OFFICE", |row, _| text(row, "office")).wide(),
 ];
 

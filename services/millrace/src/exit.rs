@@ -5,11 +5,12 @@ use std::process::ExitCode;
 /// Printed below every `--help`.
 pub(crate) const CODES: &str = "\
 Exit codes:
-  0    done; the answer is yes          5    not found
-  1    failed                           6    the check says no: problems, differences, \"not there yet\"
-  2    wrong usage, or refused          69   tracker, broker or registry unreachable
-  3    partly done                      124  --timeout passed
-  4    not signed in or not allowed     130  interrupted";
+  0  done; the answer is yes         6    the check says no: problems, differences,
+  1  failed                               \"not there yet\"
+  2  wrong usage, or refused         69   tracker, broker or registry unreachable
+  3  partly done                     124  --timeout passed
+  4  not signed in, not allowed      130  interrupted
+  5  not found";
 
 /// An end that is no failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 //!
 //! Manners: data on stdout, the rest on stderr; never requires a prompt; the exit code is the answer (see `--help`); a refusal
 //! does nothing and says what to type instead.
-#![expect(clippy::large_futures, reason = "one command runs, once, on the main thread")]
 
 mod cluster;
 mod demo;
@@ -34,11 +33,11 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  millrace status                                    where everything stands, and what needs a person
-  millrace record where item 4711/C                  is it at every plant? if not, why, and whose turn is it?
-  millrace dlq list --destination mes-ulm            what mes-ulm refused
-  millrace dlq replay --code UNIT_UNKNOWN -n         what a replay would do
-  millrace landscape check deploy/landscape          every problem of the landscape, offline
+  millrace status                              all at a glance, and who must act
+  millrace record where item 4711/C            is it everywhere? if not, why?
+  millrace dlq list --destination mes-ulm      what mes-ulm refused
+  millrace dlq replay --code UNIT_UNKNOWN -n   what a replay would do
+  millrace landscape check deploy/landscape    every problem of the files, offline
 ";
 
 /// Master data from its owners to every system and plant, and the proof that it arrived

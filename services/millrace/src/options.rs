@@ -42,7 +42,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) no_input: bool,
 
-    /// Give up after this long, with exit code 124 [default: 30s; a replay that is followed: 1h]
+    /// Give up after this long: exit code 124 [default: 30s; a replay: 1h]
     #[arg(long, global = true, value_name = "DURATION", value_parser = words::duration)]
     pub(crate) timeout: Option<Duration>,
 

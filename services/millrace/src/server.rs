@@ -53,6 +53,7 @@ pub(crate) struct Server {
     client: reqwest::Client,
     token: Option<String>,
     actor: String,
+    verbose: bool,
 }
 
 /// An answer, and as of when it holds.
@@ -97,7 +98,7 @@ impl Server {
             .connect_timeout(Duration::from_secs(5))
             .build()
             .map_err(|error| Failure::failed(format!("making an HTTP client: {error}")))?;
-        Ok(Self { base, client, token, actor: global.actor() })
+        Ok(Self { base, client, token, actor: global.actor(), verbose: global.verbose })
     }
 
     /// Reads. `path` is below `/api/v1/`; parameters without a value are left out.
@@ -122,6 +123,9 @@ impl Server {
             if let Some(value) = value {
                 url.query_pairs_mut().append_pair(name, value);
             }
+        }
+        if self.verbose {
+            output::note(&format!("{method} {url}"));
         }
         loop {
             let mut request = self.client.request(method.clone(), url.clone()).header("x-millrace-actor", &self.actor);

@@ -75,7 +75,6 @@ impl<T> Listed<T> {
 }
 
 /// The routes of `/api/v1`.
-#[must_use]
 pub fn router(api: Api) -> Router {
     let routes = Router::new()
         .route("/overview", get(overview::get))

@@ -103,7 +103,7 @@ pub fn sentence(reason: Reason, words: &Words<'_>, now: Timestamp) -> String {
         Reason::Queued => format!("{} ahead{}", words.ahead, expected(words.ahead, words.rate)),
         Reason::Paused => {
             let by = words.by.unwrap_or("an operator");
-            let until = at(words.until).map_or_else(|| "it is resumed".to_owned(), |until| until);
+            let until = at(words.until).unwrap_or_else(|| "it is resumed".to_owned());
             format!("destination paused by {by} until {until}")
         }
         Reason::Unavailable => match at(words.since) {

@@ -170,7 +170,7 @@ fn a_deadline_is_counted_once_per_revision_and_never_for_the_time_before_catchin
     let missed = Noted::Deadline { domain: Domain::Item, destination: "mes-ulm".to_owned(), met: false };
     let met = Noted::Deadline { domain: Domain::Item, destination: "mes-ulm".to_owned(), met: true };
     assert_eq!(store.tick(at(60)).unwrap(), [], "the first is due at 60 s and not before");
-    assert_eq!(store.tick(at(61)).unwrap(), [missed.clone()]);
+    assert_eq!(store.tick(at(61)).unwrap(), std::slice::from_ref(&missed));
     assert_eq!(store.tick(at(61)).unwrap(), [], "counted once");
     let mut later = Log::default();
     later.accepted("mes-ulm", "4711/C", 2, 30, 70);
