@@ -1,6 +1,6 @@
 //! Topics: what differs from the wanted set, making it so, and the check at start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
@@ -288,7 +288,9 @@ async fn describe(admin: &AdminClient<Plain>, topics: &[&str]) -> Result<BTreeMa
     if topics.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+    // The broker takes a request that names a topic twice for a malformed one.
+    let distinct: BTreeSet<&str> = topics.iter().copied().collect();
+    let resources: Vec<_> = distinct.into_iter().map(ResourceSpecifier::Topic).collect();
     let described =
         admin.describe_configs(&resources, &options()).await.map_err(|source| Error::unreachable("describing topics", source))?;
     let mut found = BTreeMap::new();
