@@ -7,12 +7,11 @@
 use std::time::Duration;
 
 use avro::{Topics, Writer};
-use data_encoding::HEXLOWER;
+use deadletter::audit::seal;
 use kafka::Producer;
 use model::{
     Act, AuditEntry, Command, Domain, Outgoing, PlanFilter, RecordKey, Slot, Stage, Timestamp, Topical, command::ALL_KEY,
 };
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -249,27 +248,4 @@ fn object(command: &Command) -> String {
         (None, Some(filter)) if !filter.ids.is_empty() => format!("{} letters", filter.ids.len()),
         (None, _) => "letters".to_owned(),
     }
-}
-
-/// Gives an entry its hash: SHA-256 over the previous hash and every field, each with its name and length.
-#[must_use]
-pub fn seal(mut entry: AuditEntry) -> AuditEntry {
-    let mut hash = Sha256::new();
-    let mut field = |name: &str, value: &str| {
-        hash.update(name.as_bytes());
-        hash.update((value.len() as u64).to_be_bytes());
-        hash.update(value.as_bytes());
-    };
-    field("previous", &entry.previous_hash);
-    field("seq", &entry.seq.to_string());
-    field("writer", &entry.writer);
-    field("actor", &entry.actor);
-    field("roles", &entry.roles.join(","));
-    field("act", &entry.act);
-    field("object", &entry.object);
-    field("reason", entry.reason.as_deref().unwrap_or_default());
-    field("reference", entry.reference.as_deref().unwrap_or_default());
-    field("at", &entry.at.micros().to_string());
-    entry.hash = HEXLOWER.encode(&hash.finalize());
-    entry
 }

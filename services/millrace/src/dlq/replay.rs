@@ -146,6 +146,9 @@ impl Args {
         let ended = follow(global, server, &id).await?;
         let (accepted, again) = (integer(&ended, "accepted"), integer(&ended, "refused"));
         let error = text(&ended, "error");
+        if !error.is_empty() && integer(&ended, "sent") == 0 {
+            return Err(Failure::usage(error));
+        }
         global.output().object(&ended, &id, || {
             let mut parts = vec![format!("{accepted} accepted")];
             if again > 0 {

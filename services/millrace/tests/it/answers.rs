@@ -35,7 +35,7 @@ pub(crate) fn answer(method: &Method, path: &str, query: &str, body: &Value) -> 
         ("GET", "replay-plans/p-7f31") => (200, plan("DONE", 37, 36, 1)),
         ("POST", "replay-plans/p-7f31/run" | "replay-plans/p-7f31/cancel") => (202, json!({ "version": 1, "command_id": "c-3" })),
         ("POST", "replay-plans/p-old/run") => problem(409, "PLAN_EXPIRED", "p-old was valid until 11:00; make a new plan"),
-        ("GET", "replay-plans/p-old") => (200, plan("PLANNED", 0, 0, 0)),
+        ("GET", "replay-plans/p-old") => (200, json!({ "id": "p-old", "state": "PLANNED", "would_apply": 1 })),
         ("GET", "destinations") => (200, json!({ "version": 1, "items": destinations(), "next": null })),
         ("GET", "destinations/mes-pune") => (200, destinations()[1].clone()),
         ("POST", "destinations/mes-pune/pause" | "destinations/mes-pune/resume") => {
@@ -78,7 +78,7 @@ fn overview() -> Value {
         "dead_letters": { "open": 43, "replaying": 0, "oldest_open_seconds": 8040.0 },
         "needs_a_person": [
             { "system": "mes-ulm", "domain": "item", "key": null, "count": 41, "code": "ROUTING_MISSING",
-              "text": "41 of domain item refused, ROUTING_MISSING", "turn": "routing office", "oldest_seconds": 8040.0 },
+              "text": "41 item records refused, ROUTING_MISSING", "turn": "routing office", "oldest_seconds": 8040.0 },
             { "system": "mes-pune", "domain": "", "key": null, "count": 1, "code": null,
               "text": "paused by local/j.rao, \"line 4 stop\", until 14:00 UTC", "turn": "nobody, resumes by itself",
               "oldest_seconds": 2280.0 },

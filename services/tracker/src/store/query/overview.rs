@@ -329,7 +329,8 @@ fn needs(
         let key = one.as_ref().and_then(|one| one.key.as_ref()).map(|key| key.as_str().to_owned()).filter(|_| count == 1);
         let text = match (&key, one) {
             (Some(key), Some(one)) => format!("{domain} {key}: {}", one.message),
-            _ => format!("{count} of domain {} refused, {code}", if domain.is_empty() { "unknown" } else { &domain }),
+            _ if count == 1 => format!("1 {domain} record refused, {code}"),
+            _ => format!("{count} {domain} records refused, {code}"),
         };
         let turn = if owner.is_empty() { fleet.office_of(&system) } else { owner };
         let oldest_seconds = age(Timestamp::from_micros(opened), now);
