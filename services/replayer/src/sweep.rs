@@ -56,9 +56,8 @@ impl Replayer {
             let closing = Closing { state: LetterState::Expired, closed_by: "90 days".to_owned() };
             outgoing.extend(self.close(&status, closing, now)?);
         }
-        let is_lost = |status: &&LetterStatus| {
-            status.state == LetterState::Replaying && now.since(status.changed_at) >= COMMANDS_LIVE
-        };
+        let is_lost =
+            |status: &&LetterStatus| status.state == LetterState::Replaying && now.since(status.changed_at) >= COMMANDS_LIVE;
         let lost: Vec<_> = self.book.letters().filter(is_lost).take(PER_SWEEP).cloned().collect();
         for status in lost {
             let wanted = Move {

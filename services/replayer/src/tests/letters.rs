@@ -1,0 +1,212 @@
+//! Letters open, close by themselves, and survive restarts and aborts.
+
+use std::time::Duration;
+
+use kafka::Processor as _;
+use model::{Act, DeadLetter, Domain, Golden, LedgerState, LetterState, PlanFilter, ReceiptOutcome, Stage};
+
+use super::bench::{Bench, START, Wrote, audits, commands, golden_meta, item, place, receipt, refused, states, wish};
+
+#[test]
+fn a_letter_opens_once_and_its_own_record_again_says_nothing() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    let wrote = bench.letter(&refused("mes-ulm/item/3@1", 1, 18));
+    assert_eq!(states(&wrote), [("mes-ulm/item/3@1", LetterState::Open)]);
+    let status = bench.status("mes-ulm/item/3@1");
+    assert_eq!((status.letter_topic.as_str(), status.hops), ("mdm.dlq.mes-ulm", 0));
+    // A crash before the commit: the very same record comes again to a replayer that restored the state.
+    let mut again = Bench::restarted(&bench.own());
+    again.caught_up();
+    assert_eq!(again.letter(&refused("mes-ulm/item/3@1", 1, 18)), []);
+}
+
+#[test]
+fn receipts_close_letters_without_a_person() {
+    for (revision, outcome, expected) in [
+        (18, ReceiptOutcome::Accepted, LetterState::Resolved),
+        (19, ReceiptOutcome::Accepted, LetterState::Superseded),
+        (18, ReceiptOutcome::Refused, LetterState::Open),
+        (17, ReceiptOutcome::Accepted, LetterState::Open),
+    ] {
+        let mut bench = Bench::new();
+        bench.caught_up();
+        bench.letter(&refused("a", 1, 18));
+        bench.receipt(&receipt(1, revision, outcome));
+        assert_eq!(bench.status("a").state, expected, "{revision} {outcome:?}");
+    }
+}
+
+#[test]
+fn a_receipt_that_is_read_before_its_letter_closes_it_all_the_same() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.receipt(&receipt(1, 19, ReceiptOutcome::Accepted));
+    bench.ledger("mes-ulm", &place(1), LedgerState::Clear, Some(19));
+    let wrote = bench.letter(&refused("a", 1, 18));
+    assert_eq!(states(&wrote), [("a", LetterState::Superseded)]);
+    let wrote = bench.letter(&refused("b", 1, 20));
+    assert_eq!(states(&wrote), [("b", LetterState::Open)], "a newer refusal is a letter of its own");
+}
+
+#[test]
+fn a_newer_letter_of_the_key_replaces_the_older_one() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.letter(&refused("a", 1, 18));
+    let wrote = bench.letter(&refused("b", 1, 19));
+    assert_eq!(states(&wrote), [("a", LetterState::Superseded), ("b", LetterState::Open)]);
+    assert_eq!(bench.status("a").closed_by.as_deref(), Some("b"));
+}
+
+#[test]
+fn golden_closes_the_validators_letter_when_its_fence_has_passed_it() {
+    let validator = DeadLetter {
+        stage: Stage::Validate,
+        system: "validator".into(),
+        source: Some("erp".into()),
+        source_epoch: Some(1),
+        source_sequence: Some(7),
+        ..refused("validator/item/3@9", 1, 0)
+    };
+    for (sequence, expected) in [(6, LetterState::Open), (7, LetterState::Resolved), (8, LetterState::Superseded)] {
+        // Golden after the letter, and golden before it.
+        for golden_first in [false, true] {
+            let mut bench = Bench::new();
+            bench.caught_up();
+            let golden = Golden { meta: golden_meta(3, &[("erp", sequence)]), data: None };
+            if golden_first {
+                bench.golden(Domain::Item, &item(1), &golden);
+                bench.turn();
+            }
+            bench.letter(&validator);
+            if !golden_first {
+                bench.golden(Domain::Item, &item(1), &golden);
+            }
+            bench.turn();
+            assert_eq!(bench.status("validator/item/3@9").state, expected, "{sequence}, golden first: {golden_first}");
+        }
+    }
+}
+
+#[test]
+fn a_sources_letter_is_closed_by_the_golden_record_that_names_it_and_by_a_newer_letter_of_its_row() {
+    let source = |id: &str| DeadLetter {
+        stage: Stage::Capture,
+        system: "erp".into(),
+        key: None,
+        source_key: Some("4711/C".into()),
+        ..refused(id, 1, 0)
+    };
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.letter(&source("erp/item/aa"));
+    let wrote = bench.letter(&source("erp/item/bb"));
+    assert_eq!(states(&wrote), [("erp/item/aa", LetterState::Superseded), ("erp/item/bb", LetterState::Open)]);
+    let mut meta = golden_meta(1, &[("erp", 1)]);
+    meta.causation_id = Some("erp/item/bb".into());
+    bench.golden(Domain::Item, &item(9), &Golden { meta, data: None });
+    bench.turn();
+    assert_eq!(bench.status("erp/item/bb").state, LetterState::Superseded);
+}
+
+#[test]
+fn an_aborted_transaction_leaves_nothing_behind_and_comes_out_the_same_again() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.letter(&refused("a", 1, 18));
+    bench.letter(&refused("b", 2, 18));
+    let mut discard = wish(Act::DiscardLetters, "d-1");
+    discard.filter = Some(PlanFilter { all: true, ..PlanFilter::default() });
+    let record = bench.command_record(&discard);
+    let first = bench.process(&record);
+    assert_eq!(bench.status("a").state, LetterState::Discarded);
+    bench.replayer.aborted();
+    assert_eq!(bench.status("a").state, LetterState::Open);
+    let second = bench.commit(&record);
+    assert_eq!(audits(&first), audits(&second), "the chain goes on from the same head");
+    assert_eq!(states(&first), states(&second));
+    assert_eq!(bench.status("b").state, LetterState::Discarded);
+}
+
+#[test]
+fn a_restart_knows_letters_plans_and_the_head_of_its_audit_chain() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.golden(Domain::Item, &item(1), &Golden { meta: golden_meta(18, &[]), data: None });
+    bench.letter(&refused("a", 1, 18));
+    bench.planned("p-1", PlanFilter { ids: vec!["a".into()], ..PlanFilter::default() });
+    let first = bench.command(&wish(Act::Run, "p-1"));
+    let mut again = Bench::restarted(&bench.own());
+    again.caught_up();
+    assert_eq!((again.status("a"), again.plan("p-1")), (bench.status("a"), bench.plan("p-1")));
+    let second = again.command(&wish(Act::Cancel, "p-1"));
+    let (first, second) = (audits(&first)[0].clone(), audits(&second)[0].clone());
+    assert_eq!((first.seq, second.seq), (1, 2));
+    assert_eq!(second.previous_hash, first.hash);
+    assert_eq!(deadletter::audit::hash_of(&second), second.hash);
+}
+
+#[test]
+fn a_discard_needs_a_reason_ends_the_park_and_is_audited() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.letter(&refused("a", 1, 18));
+    let mut discard = wish(Act::DiscardLetters, "d-1");
+    discard.filter = Some(PlanFilter { ids: vec!["a".into()], ..PlanFilter::default() });
+    let mut silent = discard.clone();
+    silent.reason = None;
+    let wrote = bench.command(&silent);
+    assert!(matches!(&wrote[..], [Wrote::Plan(plan)] if plan.error.as_deref() == Some("a discard needs a reason")), "{wrote:?}");
+    assert_eq!(bench.status("a").state, LetterState::Open);
+
+    let wrote = bench.command(&discard);
+    assert_eq!(states(&wrote), [("a", LetterState::Discarded)]);
+    let sent = commands(&wrote);
+    assert_eq!(sent.len(), 1);
+    assert_eq!((sent[0].0, sent[0].1.act, sent[0].1.key.clone()), ("mes-ulm", Act::Discard, Some(item(1))));
+    assert_eq!((audits(&wrote)[0].act.as_str(), audits(&wrote)[0].object.as_str()), ("dlq.discard", "letter/a"));
+    assert_eq!(bench.status("a").reason.as_deref(), Some("because"));
+}
+
+#[test]
+fn an_empty_filter_discards_nothing() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.letter(&refused("a", 1, 18));
+    let wrote = bench.command(&wish(Act::DiscardLetters, "d-1"));
+    let [Wrote::Plan(plan)] = &wrote[..] else { panic!("{wrote:?}") };
+    assert!(plan.error.as_deref().unwrap().starts_with("this would discard all 1 open letters of 1 systems"), "{plan:?}");
+    assert_eq!(bench.status("a").state, LetterState::Open);
+}
+
+#[test]
+fn ninety_days_open_is_expired_and_400_days_closed_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.letter(&refused("a", 1, 18));
+    bench.now = START.plus(Duration::from_secs(90 * 86_400));
+    assert_eq!(states(&bench.turn()), [("a", LetterState::Expired)]);
+    bench.receipt(&receipt(1, 18, ReceiptOutcome::Accepted));
+    assert_eq!(bench.status("a").state, LetterState::Resolved);
+    bench.now = bench.now.plus(Duration::from_secs(400 * 86_400));
+    assert!(bench.turn().contains(&Wrote::Tombstone("a".into())));
+}
+
+#[test]
+fn a_deleted_records_tombstone_is_asked_for_once_every_receiver_took_the_delete() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.turn();
+    let mut meta = golden_meta(5, &[]);
+    meta.operation = model::Operation::Delete;
+    bench.golden(Domain::Item, &item(1), &Golden { meta, data: None });
+    bench.ledger("mes-ulm", &place(1), LedgerState::Deleted, Some(5));
+    bench.ledger("mes-pune", &place(1), LedgerState::Parked, Some(4));
+    assert_eq!(commands(&bench.run_for(Duration::from_secs(6))), [], "Pune has not taken it");
+    bench.ledger("mes-pune", &place(1), LedgerState::Deleted, Some(5));
+    let wrote = bench.run_for(Duration::from_secs(60));
+    let sent = commands(&wrote);
+    assert_eq!(sent.len(), 1, "asked once");
+    assert_eq!((sent[0].0, sent[0].1.act, sent[0].1.revision), ("validator", Act::Tombstone, Some(5)));
+}
