@@ -117,15 +117,13 @@ impl Output {
         write_text(&grid(self.headers.then_some(titles.as_slice()), &right, rows))
     }
 
+    /// RFC 4180.
     fn csv(&self, list: &List<'_>) -> io::Result<()> {
-        let mut writer = csv::Writer::from_writer(anstream::stdout());
-        if self.headers {
-            writer.write_record(self.columns(list).map(|column| column.title.to_lowercase().replace(' ', "_")))?;
-        }
-        for item in list.items {
-            writer.write_record(self.columns(list).map(|column| (column.text)(item, &list.sight)))?;
-        }
-        writer.flush()
+        let line = |fields: Vec<String>| fields.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(",");
+        let titles = line(self.columns(list).map(|column| column.title.to_lowercase().replace(' ', "_")).collect());
+        let rows =
+            list.items.iter().map(|item| line(self.columns(list).map(|column| (column.text)(item, &list.sight)).collect()));
+        write_lines(self.headers.then_some(titles).into_iter().chain(rows))
     }
 
     /// What may help and is no part of the answer.
@@ -134,6 +132,10 @@ impl Output {
             note(text);
         }
     }
+}
+
+fn quoted(field: &str) -> String {
+    if field.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
 }
 
 /// Rows in columns that just fit, as `kubectl` and `docker` write them.

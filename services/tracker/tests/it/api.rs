@@ -164,3 +164,24 @@ async fn a_store_that_is_being_read_in_says_so() {
     let (status, overview) = tracker.get("overview").await;
     assert_eq!((status, &overview["caught_up"]), (StatusCode::OK, &false.into()));
 }
+
+#[test]
+fn every_code_of_the_api_has_its_page() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut codes = std::collections::BTreeSet::new();
+    for folder in ["src", "src/api"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.is_file() || !path.to_string_lossy().contains("api") {
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            let quoted = text.split('"').skip(1).step_by(2).filter(|word| word.contains('_') && word.len() > 6);
+            codes.extend(quoted.filter(|word| word.chars().all(|c| c.is_ascii_uppercase() || c == '_')).map(str::to_owned));
+        }
+    }
+    assert!(codes.len() >= 12, "{codes:?}");
+    for code in codes {
+        assert!(root.join(format!("../../docs/errors/{code}.md")).exists(), "docs/errors/{code}.md is missing");
+    }
+}
