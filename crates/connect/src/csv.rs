@@ -311,8 +311,8 @@ impl<R: io::Read> Reader<R> {
                 // U+FFFD: whatever wrote the file had lost the character already.
                 Some(text) if !text.contains('\u{fffd}') => {
                     if !column.is_empty() {
-                        let is_null = text.is_empty() && !field.quoted;
-                        value.insert(column.clone(), if is_null { Value::Null } else { Value::String(text.into_owned()) });
+                        // CSV has no null: an empty cell is an empty text, which the mappings' filters take for absent.
+                        value.insert(column.clone(), Value::String(text.into_owned()));
                     }
                 }
                 _ => {

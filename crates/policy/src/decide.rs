@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use model::{
-    Change, Data, Fence, Finding, Golden, GoldenMeta, Grave, LetterClass, Operation, Reason, RecordKey, Severity, Timestamp,
-    Topical,
+    Change, ChangeMeta, Data, Fence, Finding, Golden, GoldenMeta, Grave, LetterClass, Operation, Reason, RecordKey, Severity,
+    Timestamp, Topical,
 };
 
 use crate::{
@@ -312,8 +312,17 @@ fn golden(case: &Case<'_>, data: Option<Data>, findings: &[Finding]) -> Golden {
             fence,
             confirmations,
             findings: findings.iter().filter(|finding| finding.severity >= Severity::Warn).cloned().collect(),
-            origin: meta.origin.clone(),
+            origin: passed_through(meta),
         },
         data,
     }
+}
+
+/// The systems that a record has passed through, its source last: what the loop guard of the next one looks at.
+fn passed_through(meta: &ChangeMeta) -> Vec<String> {
+    let mut origin = meta.origin.clone();
+    if origin.last() != Some(&meta.source) {
+        origin.push(meta.source.clone());
+    }
+    origin
 }

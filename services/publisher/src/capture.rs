@@ -505,7 +505,7 @@ impl Capture {
             approval: None,
             correlation_id: change_id,
             causation_id: next.closes.as_ref().map(|letter| letter.0.clone()),
-            origin: vec![self.source.name.clone()],
+            origin: Vec::new(),
         }
     }
 

@@ -11,7 +11,6 @@ pub(super) struct Splitter {
 /// One field, quotes taken off.
 pub(super) struct Field {
     pub(super) bytes: Vec<u8>,
-    pub(super) quoted: bool,
 }
 
 pub(super) enum Cut {
@@ -48,7 +47,7 @@ impl Splitter {
                 if end == bytes.len() && !at_end {
                     return Cut::More;
                 }
-                (Field { bytes: bytes[at..end].to_vec(), quoted: false }, end)
+                (Field { bytes: bytes[at..end].to_vec() }, end)
             };
             // A row end or delimiter cut in two by the end of the buffer.
             if !at_end && bytes.len() - after < self.longest_end().max(self.delimiter.len()) {
@@ -123,7 +122,7 @@ fn closing_quote(bytes: &[u8], start: usize) -> Option<(Field, usize)> {
             field.push(b'"');
             at = quote + 2;
         } else {
-            return Some((Field { bytes: field, quoted: true }, quote + 1));
+            return Some((Field { bytes: field }, quote + 1));
         }
     }
 }
