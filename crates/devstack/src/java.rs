@@ -55,6 +55,17 @@ impl Java {
     }
 }
 
+/// Whether this machine can run the real services. Tests that need them skip where it cannot, and say so; a pipeline (`CI` is
+/// set) never skips.
+#[must_use]
+pub fn is_available() -> bool {
+    let is_there = answers("java", "-version") || std::env::var_os("CI").is_some();
+    if !is_there {
+        crate::progress::say(&format!("SKIPPED: this test needs a real Kafka, and `java` was not found: {INSTALL}"));
+    }
+    is_there
+}
+
 fn fill(root: &Path, folder: &Path, name: &str) -> Result<()> {
     if !answers("mvn", "-version") {
         bail!("Kafka and the schema registry are fetched by Maven, and `mvn` was not found: {INSTALL}");

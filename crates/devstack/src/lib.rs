@@ -29,7 +29,7 @@ pub use apicurio::{Registry, Storage};
 pub use base::{Addresses, Base};
 pub use broker::{Broker, BrokerOptions};
 pub use fleet::{Fleet, FleetOptions};
-pub use java::Java;
+pub use java::{Java, is_available};
 pub use mes::{Mes, MesOptions, Mode};
 pub use progress::Progress;
 pub use rest::{RestMode, RestOptions, RestSource};
