@@ -246,7 +246,8 @@ fn lookup(
     default: Option<Value>,
     kwargs: &Kwargs,
 ) -> Result<Value, minijinja::Error> {
-    let named: Option<Value> = kwargs.get("default")?;
+    // `default=none` is a default too, so its presence is asked for, not its value.
+    let named = kwargs.has("default").then(|| kwargs.get::<Value>("default")).transpose()?;
     kwargs.assert_all_used()?;
     if let Some(row) = rows(state, own, table, key)?.into_iter().next() {
         return Ok(row);

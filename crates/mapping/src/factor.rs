@@ -192,6 +192,13 @@ impl Scan<'_> {
                     decimals = decimals.map(|places| places + 1);
                 }
                 ',' | '.' if decimals.is_none() && next_is_digit => decimals = Some(0),
+                // `4, 731 765 x 10⁻⁴ m³`: a slip of the list that leaves no doubt.
+                ',' if decimals.is_none()
+                    && letters.get(at + 1) == Some(&' ')
+                    && letters.get(at + 2).is_some_and(char::is_ascii_digit) =>
+                {
+                    decimals = Some(0);
+                }
                 // `3,511 677 10⁻³`: the group that begins a power is not part of the number.
                 ' ' if next_is_digit && !starts_power(&letters[at + 1..]) && !starts_reciprocal(&letters[at + 1..]) => {}
                 _ => break,
@@ -220,7 +227,9 @@ impl Scan<'_> {
 
     fn times(&mut self) {
         self.text = self.text.trim_start();
-        if let Some(rest) = self.text.strip_prefix("x ") {
+        // `4,184 x10⁴` leaves the blank out.
+        let rest = self.text.strip_prefix('x').filter(|rest| rest.starts_with(' ') || rest.starts_with("10^"));
+        if let Some(rest) = rest {
             self.text = rest.trim_start();
         }
     }
@@ -228,7 +237,8 @@ impl Scan<'_> {
     /// What remains is the unit. Without a number before it, it must look like one; it may end in a power of ten (`V/m x 10²`).
     fn unit(&self, has_number: bool, exp: &mut i32) -> Result<String, FactorError> {
         let mut text = self.text.trim();
-        if text.starts_with(['^', '-', '=']) || text.contains("10^") && !text.contains(" x 10^") {
+        let begins_wrong = text.starts_with(|letter: char| letter.is_ascii_digit()) && !text.starts_with("1/");
+        if begins_wrong || text.starts_with(['^', '-', '=', ',', '.', ';']) || text.contains("10^") && !text.contains(" x 10^") {
             return Err(self.syntax());
         }
         if let Some((unit, power)) = text.rsplit_once(" x 10^") {
@@ -236,9 +246,11 @@ impl Scan<'_> {
             text = unit;
         }
         let joined = text.replace(" x ", "·").replace(" / ", "/").replace("/ ", "/").replace(" /", "/");
-        if !has_number && joined.contains(' ') {
+        // `W m⁻¹` is a product; `use pair` and `mg KOH/g` are words.
+        if !has_number && joined.contains(' ') && !joined.contains('^') {
             return Err(self.syntax());
         }
+        let joined = joined.replace(' ', "·");
         Ok(joined.replace('^', ""))
     }
 }
@@ -287,10 +299,13 @@ mod tests {
             ("1.667 x 10-2 /s", 1667, 1, -5, true, "/s"),
             ("V/m x 10²", 1, 1, 2, true, "V/m"),
             ("10⁻8", 1, 1, -8, true, ""),
+            ("4,184 x10⁴ W/(m² x K)", 4184, 1, 1, true, "W/(m2·K)"),
+            ("W m⁻¹", 1, 1, 0, true, "W·m-1"),
             ("1/J", 1, 1, 0, true, "1/J"),
             ("1,8 1/K", 18, 1, -1, true, "1/K"),
             ("m3", 1, 1, 0, true, "m3"),
             ("100", 100, 1, 0, true, ""),
+            ("4, 731 765 x 10⁻⁴ m³", 4_731_765, 1, -10, false, "m3"),
         ] {
             assert_eq!(read(text), (num, den, exp, exact, unit.to_owned()), "{text}");
         }
@@ -298,9 +313,17 @@ mod tests {
 
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
-        for text in
-            ["103pascal", "1.667 × 104 W/s", "use pair", "-log10(mol/l)", "10^[Power in dBW/10] W", "J/(10⁻³ x kg)", "", "  "]
-        {
+        for text in [
+            "103pascal",
+            "1.667 × 104 W/s",
+            "use pair",
+            "mg KOH/g",
+            "-log10(mol/l)",
+            "10^[Power in dBW/10] W",
+            "J/(10⁻³ x kg)",
+            "",
+            "  ",
+        ] {
             assert!(Factor::rec20(text).is_err(), "{text}: {:?}", Factor::rec20(text));
         }
     }

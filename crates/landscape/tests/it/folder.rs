@@ -25,3 +25,9 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
 pub(crate) fn of_repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
+
+/// A landscape of this repository that has no problem.
+pub(crate) fn landscape(path: &str) -> crate::landscape::Landscape {
+    crate::landscape::Landscape::parse(&read(&of_repository(path)))
+        .unwrap_or_else(|problems| panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+}

@@ -3,6 +3,8 @@
 
 use millrace_landscape as landscape;
 
+mod adventureworks;
 mod bad;
 mod folder;
 mod sample;
+mod simulation;
