@@ -12,7 +12,8 @@ use connect::rows::{Broken, Fault, Read, Row};
 use landscape::{Content, Input, Landscape, Source, Stream};
 use mapping::Tables;
 use model::{
-    Approval, ApprovalState, Change, ChangeId, ChangeMeta, Cursor, Data, Domain, Operation, Outgoing, RecordKey, Slot, Timestamp,
+    Approval, ApprovalState, Change, ChangeId, ChangeMeta, Cursor, Data, Domain, KeyError, Operation, Outgoing, RecordKey, Slot,
+    Timestamp,
 };
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -373,7 +374,7 @@ impl Capture {
             field: error.field,
             observed: error.observed,
         })?;
-        let key = data.key().map_err(|error| Fault::new("KEY_MISSING", error.to_string()))?;
+        let key = data.key().map_err(keyless)?;
         let author = text(&stream.author);
         Ok(Mapped {
             hash: hash(&data, approval.as_ref()),
@@ -645,3 +646,12 @@ fn approval(state: &str) -> Result<Approval, Fault> {
 
 #[cfg(test)]
 mod tests;
+
+/// The mapped record lacks a component of its key.
+fn keyless(error: KeyError) -> Fault {
+    let fault = Fault::new("KEY_MISSING", error.to_string());
+    match error {
+        KeyError::Empty { field, .. } => fault.field(format!("/{field}")),
+        KeyError::Components { .. } | KeyError::Encoding(_) | KeyError::Topical(_) => fault,
+    }
+}
