@@ -84,6 +84,13 @@ impl Breaker {
         }
     }
 
+    /// The probe did not start: the next call is it.
+    pub fn probe_unused(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.is_probing = false;
+        }
+    }
+
     /// The probe ended without an answer of the destination (its task was given up): the next interval tries again.
     pub fn probe_lost(&mut self, now: Timestamp) {
         if let Some(open) = &mut self.open {

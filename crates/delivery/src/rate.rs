@@ -43,6 +43,13 @@ impl RateLimit {
         now.plus(Duration::from_secs_f64(((1.0 - self.tokens) / rate).min(3600.0)) + Duration::from_micros(1))
     }
 
+    /// A call that was booked did not start.
+    pub fn refund(&mut self) {
+        if self.per_second.is_some() {
+            self.tokens += 1.0;
+        }
+    }
+
     /// A call starts.
     pub fn spend(&mut self) {
         if self.per_second.is_some() {

@@ -129,6 +129,12 @@ impl<P: Clone> SlotState<P> {
         self.start(None, [Step::Letter(Box::new(letter)), Step::Done(vec![ticket])], now);
     }
 
+    /// A record that needs nothing here.
+    pub fn skip(&mut self, ticket: Ticket) {
+        self.received(&ticket);
+        self.done([ticket]);
+    }
+
     /// The next call, if any may start. The caller has a permit, or hands it back with [`SlotState::put_back`].
     pub fn take(&mut self, now: Timestamp) -> Option<Call<P>> {
         if self.is_draining || self.is_paused() {

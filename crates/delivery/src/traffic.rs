@@ -163,6 +163,16 @@ impl Traffic {
         }
     }
 
+    /// No call was needed after all: the place and the token go back.
+    #[expect(clippy::needless_pass_by_value, reason = "a permit is handed back once")]
+    pub fn unused(&mut self, permit: Permit) {
+        self.in_flight -= 1;
+        self.rate.refund();
+        if permit.is_probe {
+            self.breaker.probe_unused();
+        }
+    }
+
     /// Calls a second allowed here now; none is no limit.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {

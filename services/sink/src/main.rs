@@ -1,2 +1,7 @@
-//! Under construction.
-fn main() {}
+//! The sink's process.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service::run::<sink::App>()
+}

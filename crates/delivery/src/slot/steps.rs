@@ -83,6 +83,11 @@ impl<P: Clone> SlotState<P> {
         }
     }
 
+    /// Writes the lease anew: how far receipts and reading are. After a crash only what lies behind is sent again.
+    pub fn renew_lease(&mut self, now: Timestamp) {
+        self.start(None, [Step::Lease], now);
+    }
+
     /// The lease as it stands now.
     #[must_use]
     pub fn lease(&self, clean: bool) -> Lease {

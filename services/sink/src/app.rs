@@ -1,0 +1,267 @@
+//! Wiring: landscape → topics → registry → producer → reader → one task per slot.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use avro::{Schema, topic_specs};
+use kafka::{Bounds, Client, Event, Fetcher, Producer, Reader, ReaderConfig, topics::TopicProblem};
+use landscape::Destination;
+use model::{DestinationState, Domain, Slot};
+use service::{CancellationToken, Context, Exit, Health};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+
+use crate::{
+    config::{self, Args},
+    shared::{Names, Parts, Shared},
+    slot::{self, Input},
+    status::{self, Board},
+};
+
+/// A group that has nothing for this instance says so by silence: ready after this.
+const ASSIGNMENT: Duration = Duration::from_secs(15);
+
+/// The sink, built and ready to deliver.
+pub struct App {
+    shared: Arc<Shared>,
+    board: Arc<Board>,
+    events: mpsc::UnboundedReceiver<Event>,
+    reader_stop: CancellationToken,
+    health: Health,
+}
+
+impl service::App for App {
+    const NAME: &'static str = "sink";
+    const ABOUT: &'static str = "Delivers golden records to one destination and keeps its receipts";
+    type Args = Args;
+
+    async fn build(context: Context<Args>) -> Result<Self, Exit> {
+        let destination = config::destination(&context)?;
+        let (endpoint, request_timeout) = config::http(&context, &destination)?;
+        let client = config::client(&context);
+        let names = Names::new(&context.topics, &destination.name);
+        let goldens: Vec<String> = destination.domains.keys().map(|domain| context.topics.golden(*domain)).collect();
+        wait_for_topics(&context, &client, &destination, &names, &goldens).await?;
+        let registry = config::registry(&context)?;
+        let writer = writer(&context, &registry, &names).await?;
+
+        let group = format!("{}sink.{}", context.topics.prefix(), destination.name);
+        let reader_stop = CancellationToken::new();
+        let mut topics = goldens;
+        topics.push(names.command.clone());
+        let session_timeout = context.common.session_timeout;
+        let config = ReaderConfig {
+            client: client.clone(),
+            group: group.clone(),
+            instance: format!("{group}.{}", context.instance),
+            topics,
+            never_paused: vec![names.command.clone()],
+            session_timeout,
+            bounds: Bounds::default(),
+        };
+        let producer = Producer::new(&client).map_err(Exit::config)?;
+        let fetcher = Fetcher::new(&client, &group).map_err(Exit::config)?;
+        context.health.not_ready("assignment", "waiting for the group to assign slots");
+        let (handle, events) = Reader::spawn(config, reader_stop.clone()).map_err(Exit::config)?;
+        let shared = Shared::new(Parts {
+            landscape: context.landscape,
+            destination,
+            instance: context.instance,
+            topics: context.topics,
+            client,
+            group,
+            writer,
+            registry,
+            producer,
+            fetcher,
+            endpoint,
+            request_timeout,
+            drain: Duration::from_secs(10).min(session_timeout / 3),
+            handle,
+            health: context.health.clone(),
+        });
+        status::gauges(&shared, DestinationState::Ok, shared.traffic().rate());
+        for domain in shared.destination.domains.keys() {
+            telemetry::PARKED_KEYS.with_label_values(&[shared.name(), domain.name()]).set(0);
+        }
+        Ok(Self { shared: Arc::new(shared), board: Arc::default(), events, reader_stop, health: context.health })
+    }
+
+    async fn run(self, stop: CancellationToken) -> Result<(), Exit> {
+        let Self { shared, board, mut events, reader_stop, health } = self;
+        let status_stop = CancellationToken::new();
+        let status = tokio::spawn(status::watch(Arc::clone(&shared), Arc::clone(&board), status_stop.clone()));
+        let mut owned = Owned { shared: Arc::clone(&shared), board, slots: BTreeMap::new(), tasks: JoinSet::new() };
+        let mut pulse = tokio::time::interval(Duration::from_secs(1));
+        let begun = tokio::time::Instant::now();
+        let ended = loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(Event::Ended(ended)) => break ended,
+                    Some(event) => {
+                        if matches!(event, Event::Assigned { .. }) {
+                            health.ready("assignment");
+                        }
+                        owned.take(event);
+                    }
+                    None => break Ok(()),
+                },
+                _ = pulse.tick() => {
+                    health.tick();
+                    if begun.elapsed() > ASSIGNMENT {
+                        health.ready("assignment");
+                    }
+                }
+                Some(ended) = owned.tasks.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        return Err(Exit::died(anyhow::anyhow!("a slot's task died: {error}")));
+                    }
+                }
+                // The reader revokes everything, with its drain, and then says that it ended.
+                () = stop.cancelled(), if !reader_stop.is_cancelled() => reader_stop.cancel(),
+            }
+        };
+        status_stop.cancel();
+        if let Err(error) = status.await {
+            tracing::debug!(%error, "the status task");
+        }
+        if let Err(error) = shared.producer.flush(shared.drain).await {
+            tracing::warn!(%error, "flushing at the end");
+        }
+        match ended {
+            Ok(()) if stop.is_cancelled() => Ok(()),
+            Ok(()) => Err(Exit::died(anyhow::anyhow!("the reader ended by itself"))),
+            Err(error) if error.is_fenced() => Err(Exit::again(error)),
+            Err(error) => Err(Exit::died(error)),
+        }
+    }
+}
+
+/// The slots of the current assignment.
+struct Owned {
+    shared: Arc<Shared>,
+    board: Arc<Board>,
+    slots: BTreeMap<Slot, Running>,
+    tasks: JoinSet<()>,
+}
+
+struct Running {
+    epoch: u64,
+    inbox: mpsc::UnboundedSender<Input>,
+    gone: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Owned {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Assigned { slots, epoch } => self.assign(slots, epoch),
+            Event::Record { slot, epoch, record } => {
+                if let Some(running) = self.slots.get(&slot).filter(|running| running.epoch == epoch) {
+                    // A slot that ended by itself reads it again after its next assignment.
+                    drop(running.inbox.send(Input::Record(record)));
+                }
+            }
+            Event::Revoked { slots, drained, .. } => self.revoke(slots, drained),
+            Event::Ended(_) => {}
+        }
+    }
+
+    fn assign(&mut self, slots: Vec<Slot>, epoch: u64) {
+        let all = usize::try_from(self.shared.landscape.kafka.slots).unwrap_or(usize::MAX);
+        self.shared.traffic().set_share(slots.len(), all);
+        tracing::info!(destination = self.shared.name(), slots = slots.len(), epoch, "slots assigned");
+        for slot in slots {
+            let (inbox, receiver) = mpsc::unbounded_channel();
+            let (done, ended) = oneshot::channel();
+            let gone = CancellationToken::new();
+            let served = slot::serve(
+                Arc::clone(&self.shared),
+                Arc::clone(&self.board),
+                slot,
+                epoch,
+                inbox.clone(),
+                receiver,
+                gone.clone(),
+            );
+            self.tasks.spawn(async move {
+                served.await;
+                drop(done);
+            });
+            self.slots.insert(slot, Running { epoch, inbox, gone, ended });
+        }
+    }
+
+    /// Every slot finishes what is running; the reader lets go when all have, or when its patience ends.
+    fn revoke(&mut self, slots: Vec<Slot>, drained: oneshot::Sender<()>) {
+        let patience = self.shared.drain;
+        let mut leaving = Vec::new();
+        for slot in slots {
+            if let Some(running) = self.slots.remove(&slot) {
+                drop(running.inbox.send(Input::Drain));
+                leaving.push(running);
+            }
+        }
+        self.tasks.spawn(async move {
+            let deadline = tokio::time::Instant::now() + patience;
+            for running in &mut leaving {
+                if tokio::time::timeout_at(deadline, &mut running.ended).await.is_err() {
+                    tracing::warn!("a slot did not finish in time; its next owner waits one request timeout");
+                }
+            }
+            for running in leaving {
+                running.gone.cancel();
+            }
+            // A reader whose patience ended does not listen any more.
+            drained.send(()).ok();
+        });
+    }
+}
+
+/// Its own topics: missing ones are waited for, wrong ones end the start at once.
+async fn wait_for_topics(
+    context: &Context<Args>,
+    client: &Client,
+    destination: &Destination,
+    names: &Names,
+    goldens: &[String],
+) -> Result<(), Exit> {
+    let kafka = &context.landscape.kafka;
+    let own = [&names.ledger, &names.receipt, &names.command, &names.dlq, &names.status];
+    let domains: Vec<Domain> = destination.domains.keys().copied().collect();
+    let mut specs = topic_specs(&context.topics, kafka.slots, kafka.replication, &domains, &[], &[destination.name.as_str()]);
+    specs.retain(|spec| own.contains(&&spec.name) || goldens.contains(&spec.name));
+    let wrong = context
+        .health
+        .wait_for("topics", context.common.start_timeout, || async {
+            let problems = kafka::topics::check(client, &specs, context.common.development)
+                .await
+                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+            let mut wrong = Vec::new();
+            for problem in problems {
+                match problem {
+                    TopicProblem::Missing { topic } => return Err(format!("topic {topic} is missing")),
+                    TopicProblem::Wrong { topic, what } => wrong.push(format!("topic {topic}: {what}")),
+                }
+            }
+            Ok(wrong)
+        })
+        .await?;
+    if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }
+}
+
+async fn writer(context: &Context<Args>, registry: &registry::Registry, names: &Names) -> Result<avro::Writer, Exit> {
+    let subjects = [
+        (Schema::Ledger, names.ledger.clone()),
+        (Schema::Receipt, names.receipt.clone()),
+        (Schema::DeadLetter, names.dlq.clone()),
+        (Schema::DestinationStatus, names.status.clone()),
+    ];
+    context
+        .health
+        .wait_for("registry", context.common.start_timeout, || async {
+            registry.writer(&subjects).await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
+        })
+        .await
+}

@@ -1,0 +1,148 @@
+//! One call: payload from the mapping, hash, request, answer.
+
+use std::sync::Arc;
+
+use avro::DecodeError;
+use connect::http;
+use data_encoding::HEXLOWER;
+use delivery::{Answer, AnswerClass, Call, Operation, Problem};
+use landscape::OnDelete;
+use model::{Golden, LetterClass, Topical};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    record::{Taken, problem},
+    shared::{Shared, now},
+};
+
+/// What a call turned out to be, before any byte is sent.
+pub(crate) enum Prepared {
+    Send(Request),
+    /// The destination holds exactly these bytes.
+    Unchanged(String),
+    /// Answered on our side: a mapping said no, or a destination keeps what is deleted.
+    Answered(Answer),
+}
+
+/// Ready to be sent.
+pub(crate) struct Request {
+    pub(crate) key: Topical,
+    pub(crate) revision: i64,
+    pub(crate) payload: Option<String>,
+    pub(crate) hash: String,
+    content_type: &'static str,
+    idempotency_key: String,
+    personal: Vec<String>,
+}
+
+pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
+    let request = |payload: Option<String>, hash: String, content_type, personal| Request {
+        key: call.key.clone(),
+        revision: call.offer.revision,
+        payload,
+        hash,
+        content_type,
+        idempotency_key: call.idempotency_key(shared.name()),
+        personal,
+    };
+    if let Some(fault) = &call.offer.payload.fault {
+        return Prepared::Answered(Answer::permanent(fault.clone()));
+    }
+    let Some(delivery) = shared.delivery(call.key.domain) else {
+        return Prepared::Answered(Answer::bare(AnswerClass::Accepted));
+    };
+    if call.offer.operation == Operation::Remove {
+        return match delivery.on_delete {
+            OnDelete::Delete => Prepared::Send(request(None, String::new(), "", Vec::new())),
+            OnDelete::Ignore => {
+                let note = Some("kept: the destination does not delete".to_owned());
+                Prepared::Answered(Answer { note, ..Answer::bare(AnswerClass::Accepted) })
+            }
+        };
+    }
+    let golden = match decode(shared, call) {
+        Ok(golden) => golden,
+        Err(problem) => return Prepared::Answered(Answer::permanent(problem)),
+    };
+    match shared.landscape.mappings.to_payload(&delivery.mapping, &golden, call.key.domain, &call.key.key) {
+        Err(error) => Prepared::Answered(Answer::permanent(problem(&error))),
+        Ok(payload) => {
+            let hash = HEXLOWER.encode(&Sha256::digest(payload.as_bytes()));
+            if call.is_unchanged(&hash) {
+                return Prepared::Unchanged(hash);
+            }
+            let personal = personal(shared, call.key.domain, &golden);
+            Prepared::Send(request(Some(payload), hash, content_type(&delivery.mapping), personal))
+        }
+    }
+}
+
+/// Makes the call; the membership proof is asked for last, right before the first byte.
+pub(crate) async fn send(shared: &Shared, request: &Request) -> Option<Answer> {
+    if !shared.handle.may_call() {
+        return None;
+    }
+    let delivery = http::Delivery {
+        domain: request.key.domain,
+        key: &request.key.key,
+        revision: request.revision,
+        payload: request.payload.clone(),
+        content_type: request.content_type,
+        idempotency_key: request.idempotency_key.clone(),
+        personal: request.personal.clone(),
+        now: now(),
+    };
+    Some(shared.endpoint.deliver(delivery).await)
+}
+
+/// It was decoded when it was taken up, so its schema is known.
+fn decode(shared: &Shared, call: &Call<Arc<Taken>>) -> Result<Golden, Problem> {
+    let value = call.offer.payload.record.value.as_deref().unwrap_or_default();
+    shared.reader.decode_golden(call.key.domain, value).map_err(|error| {
+        let code = match &error {
+            DecodeError::NeedSchema(_) => "SCHEMA_UNKNOWN",
+            DecodeError::Unreadable { code, .. } => code,
+        };
+        let (code, message) = (code.to_owned(), error.to_string());
+        Problem { class: LetterClass::Schema, code, field: None, observed: None, message }
+    })
+}
+
+/// Templates say by their name what they write.
+fn content_type(mapping: &str) -> &'static str {
+    if mapping.ends_with(".xml.j2") {
+        "application/xml"
+    } else if mapping.ends_with(".csv.j2") {
+        "text/csv"
+    } else if mapping.ends_with(".txt.j2") {
+        "text/plain"
+    } else {
+        "application/json"
+    }
+}
+
+/// Values of the record's personal fields: an error text may repeat what it was sent.
+fn personal(shared: &Shared, domain: model::Domain, golden: &Golden) -> Vec<String> {
+    fn walk(value: &serde_json::Value, fields: &[String], found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(object) => {
+                for (name, value) in object {
+                    match value {
+                        serde_json::Value::String(text) if fields.contains(name) => found.push(text.clone()),
+                        other => walk(other, fields, found),
+                    }
+                }
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(|value| walk(value, fields, found)),
+            _ => {}
+        }
+    }
+    // Every domain's meta has an actor; only where the data itself is personal can a destination repeat it.
+    let mut found = Vec::new();
+    if domain == model::Domain::Customer
+        && let (Some(fields), Some(Ok(data))) = (shared.personal.get(&domain), golden.data.as_ref().map(serde_json::to_value))
+    {
+        walk(&data, fields, &mut found);
+    }
+    found
+}

@@ -1,0 +1,111 @@
+//! What the destination's sink says about itself: gauges of every instance, and once a minute and on change the record in topic
+//! `destination`, written by the owner of slot 0.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use model::{DestinationState, DestinationStatus, Outgoing, Slot, Timestamp, ledger::Paused};
+use service::CancellationToken;
+
+use crate::shared::{Shared, now};
+
+const LOOK: Duration = Duration::from_millis(200);
+const REPEAT: Duration = Duration::from_secs(60);
+
+/// The pause of every slot that is owned here.
+#[derive(Default)]
+pub(crate) struct Board {
+    slots: Mutex<BTreeMap<Slot, Option<Paused>>>,
+}
+
+impl Board {
+    pub(crate) fn post(&self, slot: Slot, paused: Option<&Paused>) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, paused.cloned());
+    }
+
+    pub(crate) fn leave(&self, slot: Slot) {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
+    }
+
+    /// Whether slot 0 is owned here, and a pause if any slot has one.
+    fn read(&self) -> (bool, Option<Paused>) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        (slots.contains_key(&Slot(0)), slots.values().find_map(Clone::clone))
+    }
+}
+
+/// Looks until `stop`.
+pub(crate) async fn watch(shared: Arc<Shared>, board: Arc<Board>, stop: CancellationToken) {
+    let mut told: Option<(DestinationState, Option<Paused>, Timestamp)> = None;
+    let mut since = now();
+    let mut last = None;
+    while tokio::time::timeout(LOOK, stop.cancelled()).await.is_err() {
+        let (owns_first, paused) = board.read();
+        let (down_since, rate) = {
+            let traffic = shared.traffic();
+            (traffic.down_since(), traffic.rate())
+        };
+        let state = match (&paused, down_since) {
+            (Some(_), _) => DestinationState::Paused,
+            (None, Some(_)) => DestinationState::Unavailable,
+            (None, None) => DestinationState::Ok,
+        };
+        if last != Some(state) {
+            since = down_since.unwrap_or_else(now);
+            last = Some(state);
+        }
+        gauges(&shared, state, rate);
+        let is_told =
+            told.as_ref().is_some_and(|(before, by, at)| *before == state && *by == paused && now().since(*at) < REPEAT);
+        if !owns_first {
+            told = None;
+        } else if !is_told && tell(&shared, state, paused.as_ref(), since).await {
+            told = Some((state, paused, now()));
+        }
+    }
+}
+
+pub(crate) fn gauges(shared: &Shared, state: DestinationState, rate: Option<f64>) {
+    for each in DestinationState::SYMBOLS {
+        telemetry::DESTINATION_STATE.with_label_values(&[shared.name(), each.name()]).set(i64::from(*each == state));
+    }
+    telemetry::DESTINATION_RATE_LIMIT.with_label_values(&[shared.name()]).set(rate.unwrap_or(0.0));
+}
+
+async fn tell(shared: &Shared, state: DestinationState, paused: Option<&Paused>, since: Timestamp) -> bool {
+    let reason = match state {
+        DestinationState::Paused => paused.map(|paused| paused.reason.clone()),
+        DestinationState::Unavailable => Some("the destination does not answer; it is asked once per interval".to_owned()),
+        DestinationState::Ok | DestinationState::Resyncing | DestinationState::Unknown => None,
+    };
+    let status = DestinationStatus {
+        destination: shared.name().to_owned(),
+        domains: shared.destination.domains.keys().map(|domain| domain.name().to_owned()).collect(),
+        state,
+        since,
+        reason,
+        by: paused.map(|paused| paused.by.clone()),
+        until: paused.and_then(|paused| paused.until),
+        policy_version: shared.landscape.policy_version.clone(),
+        at: now(),
+    };
+    let value = match shared.writer.encode(&status) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            tracing::error!(destination = shared.name(), %error, "encoding the destination's state");
+            return false;
+        }
+    };
+    let outgoing =
+        Outgoing { topic: shared.names.status.clone(), slot: Slot(0), key: shared.name().to_owned(), value, headers: Vec::new() };
+    match shared.producer.send(&outgoing).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(destination = shared.name(), %error, "writing the destination's state");
+            false
+        }
+    }
+}
