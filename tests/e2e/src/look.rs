@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use avro::{Topics, Wire};
 use devstack::Stack;
 use kafka::{Client, Record};
-use model::{DeadLetter, Domain, Golden, Held, Ledger, LedgerEntry, LetterStatus, Receipt, RecordKey};
+use model::{Change, DeadLetter, Domain, Golden, Held, Ledger, LedgerEntry, LetterStatus, Receipt, RecordKey};
 use registry::Registry;
 
 /// Reads and decodes the topics of one stack.
@@ -73,6 +73,21 @@ impl Look {
             };
         }
         Ok(newest)
+    }
+
+    /// Every record of `change.<domain>`, in the order of each partition.
+    ///
+    /// # Errors
+    /// When a record cannot be read.
+    pub async fn changes(&self, domain: Domain) -> Result<Vec<Change>> {
+        let topic = self.topics.change(domain);
+        let records = self.records(&topic).await?;
+        let decode = |record: &Record| {
+            let bytes = record.value.as_deref().context("a change without value")?;
+            let change = self.reader.decode_change(domain, bytes);
+            change.map_err(|error| anyhow::anyhow!("{topic} {}@{}: {error:?}", record.partition, record.offset))
+        };
+        records.iter().map(decode).collect()
     }
 
     /// Every record of `golden.<domain>`.

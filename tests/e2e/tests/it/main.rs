@@ -5,5 +5,7 @@
 mod broker;
 mod kill;
 mod outage;
+mod publisher;
 mod sharing;
+mod sink;
 mod world;

@@ -1,0 +1,275 @@
+//! A publisher alone, on the sample company: what it writes, and that no crash makes it write anything twice or not at all.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use devstack::{Stack, StackOptions};
+use millrace_e2e::{Look, sample_data, sample_landscape, until};
+use model::{Act, Change, Command, DeadLetter, Domain, Operation, Outgoing, Slot, Stage, Timestamp};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const ERP: &str = "publisher-erp";
+/// Rows of deploy/sample/erp.
+const ERP_ROWS: usize = 300 + 2 + 20 + 20;
+const CUSTOMERS: usize = 40;
+
+struct Alone {
+    stack: Stack,
+    look: Look,
+}
+
+impl Alone {
+    async fn start() -> Result<Self> {
+        let mut options = StackOptions::new(sample_landscape());
+        options.sample = Some(sample_data());
+        let stack = Stack::start(options).await?;
+        let look = Look::at(&stack)?;
+        Ok(Self { stack, look })
+    }
+
+    fn publish(&mut self, source: &str) -> Result<()> {
+        let endpoint = self.stack.systems.source_endpoint(source)?;
+        self.stack.fleet.publisher(source, &endpoint)
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        tokio::task::block_in_place(|| self.stack.fleet.wait_ready(PATIENCE))
+    }
+
+    /// Every change of a source, in the order of each partition.
+    async fn changes(&self, source: &str) -> Result<Vec<Change>> {
+        let mut changes = Vec::new();
+        for domain in Domain::ALL {
+            changes.extend(self.look.changes(domain).await?);
+        }
+        changes.retain(|change| change.meta.source == source);
+        Ok(changes)
+    }
+
+    async fn until_changes(&self, source: &str, count: usize) -> Result<Vec<Change>> {
+        until("changes", PATIENCE, || async {
+            let changes = self.changes(source).await.map_err(|error| format!("{error:#}"))?;
+            if changes.len() >= count {
+                return Ok(changes);
+            }
+            let letters = self.look.letters(source).await.map_err(|error| format!("{error:#}"))?;
+            let first = letters.first().map(|letter| (&letter.code, &letter.message));
+            Err(format!("{} of {count} changes, {} letters, e.g. {first:?}", changes.len(), letters.len()))
+        })
+        .await
+    }
+
+    async fn until_letters(&self, source: &str, count: usize) -> Result<Vec<DeadLetter>> {
+        until("letters", PATIENCE, || async {
+            let letters = self.look.letters(source).await.map_err(|error| format!("{error:#}"))?;
+            if letters.len() >= count { Ok(letters) } else { Err(format!("{} of {count} letters", letters.len())) }
+        })
+        .await
+    }
+
+    fn items_file(&self) -> Result<PathBuf> {
+        Ok(PathBuf::from(self.stack.systems.source_endpoint("erp")?).join("items.csv"))
+    }
+
+    /// Replaces the file as a careful writer does.
+    fn write_items(&self, text: &str) -> Result<()> {
+        let path = self.items_file()?;
+        let unfinished = path.with_extension("csv.tmp");
+        std::fs::write(&unfinished, text)?;
+        std::fs::rename(unfinished, path).context("putting the file in its place")
+    }
+
+    /// The publisher counted a whole pass that began after this call.
+    async fn one_more_pass(&self, name: &str) -> Result<()> {
+        let begun = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64() + 1.0;
+        until("a pass", PATIENCE, || async {
+            let metrics = self.stack.fleet.metrics(name).map_err(|error| format!("{error:#}"))?;
+            let last = metrics
+                .lines()
+                .find(|line| line.starts_with("millrace_source_last_success_timestamp_seconds"))
+                .and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            if last > Some(begun) { Ok(()) } else { Err(format!("last success at {last:?}")) }
+        })
+        .await
+    }
+}
+
+/// Each source key was sent once: nothing twice, nothing left out.
+fn assert_once(changes: &[Change], count: usize) {
+    let mut sent: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for change in changes {
+        *sent.entry((&change.meta.source_entity, &change.meta.source_key)).or_default() += 1;
+    }
+    let twice: Vec<_> = sent.iter().filter(|(_, times)| **times > 1).take(5).collect();
+    assert!(twice.is_empty(), "sent twice: {twice:?}");
+    assert_eq!(sent.len(), count);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sources_arrive_and_a_restart_sends_nothing_again() -> Result<()> {
+    let mut alone = Alone::start().await?;
+    alone.publish("erp")?;
+    alone.publish("crm")?;
+    alone.ready()?;
+    assert_once(&alone.until_changes("erp", ERP_ROWS).await?, ERP_ROWS);
+    let customers = alone.until_changes("crm", CUSTOMERS).await?;
+    assert_once(&customers, CUSTOMERS);
+    assert!(customers.iter().all(|change| change.meta.operation == Operation::Snapshot));
+    assert!(customers.iter().all(|change| change.meta.source_sequence == change.meta.occurred_at.micros()));
+    for name in [ERP, "publisher-crm"] {
+        assert!(tokio::task::block_in_place(|| alone.stack.fleet.stop(name))?.success(), "{name} drains");
+        alone.stack.fleet.start_again(name)?;
+    }
+    alone.ready()?;
+    for name in [ERP, "publisher-crm"] {
+        alone.one_more_pass(name).await?;
+    }
+    assert_once(&alone.changes("erp").await?, ERP_ROWS);
+    assert_once(&alone.changes("crm").await?, CUSTOMERS);
+    assert!(alone.look.letters("erp").await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_it_loses_nothing_and_sends_nothing_twice() -> Result<()> {
+    let seed: u64 = std::env::var("MILLRACE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
+    println!("seed: MILLRACE_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut alone = Alone::start().await?;
+    let sample = std::fs::read_to_string(alone.items_file()?)?;
+    let (header, rows) = sample.split_once('\n').context("the sample has a header")?;
+    let row = rows.lines().next().context("the sample has rows")?;
+    let (_, rest) = row.split_once(';').context("the item is the first column")?;
+    let many: String = (0..20_000).map(|number| format!("K-{number:05};{rest}\n")).collect();
+    alone.write_items(&format!("{header}\n{many}"))?;
+    alone.publish("erp")?;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(random.random_range(100..1_500))).await;
+        alone.stack.fleet.kill(ERP)?;
+        alone.stack.fleet.start_again(ERP)?;
+    }
+    let count = ERP_ROWS - 300 + 20_000;
+    alone.until_changes("erp", count).await?;
+    alone.one_more_pass(ERP).await?;
+    assert_once(&alone.changes("erp").await?, count);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_rows_become_letters_deletes_are_found_and_good_rows_close_letters() -> Result<()> {
+    let mut alone = Alone::start().await?;
+    alone.publish("erp")?;
+    alone.ready()?;
+    alone.until_changes("erp", ERP_ROWS).await?;
+    let sample = std::fs::read_to_string(alone.items_file()?)?;
+    let lines: Vec<&str> = sample.lines().collect();
+
+    // One row unmappable, one broken, the others as they were.
+    let mut bad: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    bad[1] = bad[1].replacen(";A;2024-01-01;", ";A;2024-02-31;", 1);
+    bad[2] = bad[2].replacen("Spare part kit", "\"Spare part kit", 1);
+    alone.write_items(&(bad.join("\n") + "\n"))?;
+    let letters = alone.until_letters("erp", 2).await?;
+    let codes: Vec<_> = letters.iter().map(|letter| letter.code.as_str()).collect();
+    assert!(codes.contains(&"ROW_BROKEN") && codes.contains(&"MAPPING_VALUE"), "{codes:?}");
+    let unmapped = letters.iter().find(|letter| letter.code == "MAPPING_VALUE").context("found above")?;
+    assert_eq!((unmapped.stage, unmapped.headers["line"].as_str()), (Stage::Capture, "2"));
+    assert_eq!(unmapped.owner.as_deref(), Some("ERP operations"));
+
+    // Corrected at the source, and one item gone.
+    let good: Vec<&str> = lines.iter().enumerate().filter(|(index, _)| *index != 5).map(|(_, line)| *line).collect();
+    alone.write_items(&(good.join("\n") + "\n"))?;
+    let changes = alone.until_changes("erp", ERP_ROWS + 2).await?;
+    alone.one_more_pass(ERP).await?;
+    let caused: Vec<_> = changes.iter().filter_map(|change| change.meta.causation_id.clone()).collect();
+    assert!(letters.iter().all(|letter| caused.contains(&letter.id.0)), "{caused:?} close {letters:#?}");
+    let deletes: Vec<_> = changes.iter().filter(|change| change.data.is_none()).collect();
+    assert_eq!(deletes.len(), 1);
+    assert_eq!(deletes[0].meta.operation, Operation::Delete);
+
+    // Most items gone: nothing is deleted, one letter says so.
+    alone.write_items(&(lines[..20].join("\n") + "\n"))?;
+    let letters = alone.until_letters("erp", 3).await?;
+    assert!(letters.iter().any(|letter| letter.code == "MASS_DELETE"));
+    alone.one_more_pass(ERP).await?;
+    assert_eq!(alone.changes("erp").await?.iter().filter(|change| change.data.is_none()).count(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letters_row_is_captured_again_on_command_and_tells_when_it_fails_again() -> Result<()> {
+    let mut alone = Alone::start().await?;
+    let sample = std::fs::read_to_string(alone.items_file()?)?;
+    let lines: Vec<String> = sample.lines().map(ToOwned::to_owned).collect();
+    let mut bad = lines.clone();
+    bad[1] = bad[1].replacen(";A;2024-01-01;", ";A;2024-02-31;", 1);
+    alone.write_items(&(bad.join("\n") + "\n"))?;
+    alone.publish("erp")?;
+    alone.ready()?;
+    let letter = alone.until_letters("erp", 1).await?.remove(0);
+    let source_key = letter.source_key.clone().context("the letter of a row with a key")?;
+
+    let registry = registry::Registry::new(registry::Config::new(vec![alone.stack.addresses.registry.clone()]))?;
+    let topic = alone.stack.topics.command("erp");
+    let writer = registry.writer(&[(avro::Schema::Command, topic.clone())]).await?;
+    let key = format!("item/{source_key}");
+    let command: Command = serde_json::from_value(serde_json::json!({
+        "command_id": "1", "act": Act::Capture, "stage": Stage::Capture, "domain": "item", "actor": "test", "at": Timestamp::default(),
+        "letter": letter.id, "source_key": source_key,
+    }))?;
+    let slots = alone.stack.landscape.kafka.slots;
+    let record =
+        Outgoing { topic, slot: Slot::of(&key, slots), key, value: Some(writer.encode(&command)?), headers: Vec::new() };
+    let producer = kafka::Producer::new(&alone.stack.client("test"))?;
+    producer.send(&record).await?;
+
+    // Nothing was corrected: the same letter comes again, under its own name.
+    let dlq = alone.stack.topics.dlq("erp");
+    until("the letter to come again", PATIENCE, || async {
+        let records = alone.look.records(&dlq).await.map_err(|error| format!("{error:#}"))?;
+        if records.len() == 2 { Ok(()) } else { Err(format!("{} letters", records.len())) }
+    })
+    .await?;
+    assert_eq!(alone.look.letters("erp").await?.len(), 1);
+
+    // The command is done: a restart does not repeat it.
+    assert!(tokio::task::block_in_place(|| alone.stack.fleet.stop(ERP))?.success());
+    alone.stack.fleet.start_again(ERP)?;
+    alone.ready()?;
+    alone.one_more_pass(ERP).await?;
+    assert_eq!(alone.look.records(&dlq).await?.len(), 2);
+
+    alone.write_items(&(lines.join("\n") + "\n"))?;
+    let changes = alone.until_changes("erp", ERP_ROWS).await?;
+    assert!(changes.iter().any(|change| change.meta.causation_id.as_ref() == Some(&letter.id.0)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_publisher_of_a_source_ends_the_first_one() -> Result<()> {
+    let mut alone = Alone::start().await?;
+    alone.publish("erp")?;
+    alone.ready()?;
+    alone.until_changes("erp", ERP_ROWS).await?;
+    let endpoint = alone.stack.systems.source_endpoint("erp")?;
+    alone.stack.fleet.start("second", "millrace-publisher", &["--source", "erp", "--endpoint", &endpoint])?;
+    alone.ready()?;
+    let sample = std::fs::read_to_string(alone.items_file()?)?;
+    alone.write_items(&sample.replacen("Submersible pump DN 150", "Submersible pump DN 151", 1))?;
+    let status = until("the first publisher to end", PATIENCE, || {
+        let ended = alone.stack.fleet.ended(ERP);
+        async move {
+            match ended {
+                Ok(Some(status)) => Ok(status),
+                Ok(None) => Err("it runs".to_owned()),
+                Err(error) => Err(format!("{error:#}")),
+            }
+        }
+    })
+    .await?;
+    assert_eq!(status.code(), Some(75));
+    let changes = alone.until_changes("erp", ERP_ROWS + 1).await?;
+    assert_eq!(changes.len(), ERP_ROWS + 1);
+    Ok(())
+}
