@@ -26,6 +26,8 @@ mod shared;
 mod state;
 mod steward;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use app::App;
