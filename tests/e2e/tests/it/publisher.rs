@@ -133,7 +133,8 @@ async fn both_sources_arrive_and_a_restart_sends_nothing_again() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_it_loses_nothing_and_sends_nothing_twice() -> Result<()> {
-    let seed: u64 = std::env::var("MILLRACE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
+    let seed: u64 =
+        std::env::var("MILLRACE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
     println!("seed: MILLRACE_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut alone = Alone::start().await?;
@@ -219,8 +220,7 @@ async fn a_letters_row_is_captured_again_on_command_and_tells_when_it_fails_agai
         "letter": letter.id, "source_key": source_key,
     }))?;
     let slots = alone.stack.landscape.kafka.slots;
-    let record =
-        Outgoing { topic, slot: Slot::of(&key, slots), key, value: Some(writer.encode(&command)?), headers: Vec::new() };
+    let record = Outgoing { topic, slot: Slot::of(&key, slots), key, value: Some(writer.encode(&command)?), headers: Vec::new() };
     let producer = kafka::Producer::new(&alone.stack.client("test"))?;
     producer.send(&record).await?;
 

@@ -1,0 +1,347 @@
+//! A sink alone: golden records are written by hand, the plant only counts and does not mend.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use avro::{Schema, subject};
+use devstack::{
+    Mes, Mode, Stack, StackOptions,
+    mes::{Counts, Manners},
+};
+use kafka::Producer;
+use millrace_e2e::{Look, landscape, until};
+use model::{
+    Act, Approval, ApprovalState, ChangeId, Command, Data, Domain, Golden, GoldenMeta, LedgerState, LetterId, Operation,
+    Outgoing, ReceiptOutcome, RecordKey, Slot, Stage, Timestamp, command::ALL_KEY,
+};
+use serde_json::json;
+
+const PLANT: &str = "plant";
+const SLOTS: u32 = 4;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    stack: Stack,
+    look: Look,
+    producer: Producer,
+    writer: avro::Writer,
+    revisions: BTreeMap<String, i64>,
+    commands: u32,
+}
+
+impl World {
+    async fn start() -> Result<Self> {
+        let stack = Stack::start(StackOptions {
+            // It takes whatever comes: a regression or a second effect is counted, not prevented.
+            manners: Manners { honours_repeats: true, fences: false },
+            session_timeout: Some(Duration::from_secs(6)),
+            ..StackOptions::new(landscape("sink"))
+        })
+        .await?;
+        let look = Look::at(&stack)?;
+        let registry = registry::Registry::new(registry::Config::new(vec![stack.addresses.registry.clone()]))?;
+        let subjects = [
+            (Schema::golden(Domain::Item), stack.topics.golden(Domain::Item)),
+            (Schema::golden(Domain::Reference), stack.topics.golden(Domain::Reference)),
+            (Schema::Command, stack.topics.command(PLANT)),
+        ];
+        let writer = registry.writer(&subjects).await.with_context(|| subject(&stack.topics.command(PLANT)))?;
+        let producer = Producer::new(&stack.client("validator-by-hand"))?;
+        let mut world = Self { stack, look, producer, writer, revisions: BTreeMap::new(), commands: 0 };
+        let url = world.plant()?.url();
+        world.stack.fleet.sink(PLANT, &url)?;
+        world.ready()?;
+        Ok(world)
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        self.stack.fleet.wait_ready(PATIENCE)
+    }
+
+    fn plant(&self) -> Result<&Mes> {
+        self.stack.systems.plant(PLANT)
+    }
+
+    fn counts(&self) -> Result<Counts> {
+        Ok(self.plant()?.counts())
+    }
+
+    async fn item(&mut self, id: &str, text: &str, lifecycle: &str) -> Result<i64> {
+        let approval = if lifecycle == "DRAFT" { ApprovalState::Draft } else { ApprovalState::Approved };
+        let lifecycle = if lifecycle == "DRAFT" { "RELEASED" } else { lifecycle };
+        let item = json!({"item_id": id, "revision": "A", "descriptions": [{"lang": "en", "text": text}],
+            "item_type": "COMPONENT", "lifecycle": lifecycle, "base_uom": "PCE"});
+        let data = Data::Item(Box::new(serde_json::from_value(item)?));
+        self.golden(Domain::Item, &data.key()?, Some(data), Some(approval)).await
+    }
+
+    async fn golden(
+        &mut self,
+        domain: Domain,
+        key: &RecordKey,
+        data: Option<Data>,
+        approval: Option<ApprovalState>,
+    ) -> Result<i64> {
+        let revision = self.revisions.entry(key.to_string()).or_insert(0);
+        *revision += 1;
+        let golden = Golden {
+            meta: GoldenMeta {
+                revision: *revision,
+                change_id: ChangeId(uuid::Uuid::now_v7()),
+                operation: if data.is_some() { Operation::Upsert } else { Operation::Delete },
+                policy_version: "test".to_owned(),
+                owner: "erp".to_owned(),
+                occurred_at: Timestamp::from_millis(0),
+                accepted_at: Timestamp::from_millis(0),
+                correlation_id: ChangeId::default(),
+                causation_id: None,
+                approval: approval.map(|state| Approval { state, ..Approval::default() }),
+                valid_from: None,
+                valid_to: None,
+                fence: BTreeMap::new(),
+                confirmations: BTreeMap::new(),
+                findings: Vec::new(),
+                origin: Vec::new(),
+            },
+            data,
+        };
+        let value = self.writer.encode_golden(domain, &golden)?;
+        let topic = self.stack.topics.golden(domain);
+        let slot = key.slot(domain, SLOTS);
+        let outgoing = Outgoing { topic, slot, key: key.to_string(), value: Some(value), headers: Vec::new() };
+        drop(self.producer.enqueue(&outgoing).await?);
+        Ok(golden.meta.revision)
+    }
+
+    async fn command(&mut self, act: Act, item: Option<&str>, letter: Option<LetterId>) -> Result<()> {
+        self.commands += 1;
+        let key = item.map(|id| RecordKey::new(Domain::Item, &[id, "A"])).transpose()?;
+        let command = Command {
+            command_id: format!("c-{}", self.commands),
+            act,
+            stage: Stage::Deliver,
+            domain: key.as_ref().map(|_| Domain::Item),
+            key: key.clone(),
+            actor: "local/test".to_owned(),
+            reason: Some("test".to_owned()),
+            until: None,
+            at: Timestamp::from_millis(0),
+            plan: None,
+            letter,
+            source_key: None,
+            revision: None,
+            source: None,
+            source_epoch: None,
+            source_sequence: None,
+            exact_offset: None,
+            filter: None,
+        };
+        let value = Some(self.writer.encode(&command)?);
+        let topic = self.stack.topics.command(PLANT);
+        let (name, slots) = match &key {
+            Some(key) => (format!("item/{key}"), vec![key.slot(Domain::Item, SLOTS)]),
+            None => (ALL_KEY.to_owned(), (0..4).map(Slot).collect()),
+        };
+        for slot in slots {
+            let outgoing = Outgoing { topic: topic.clone(), slot, key: name.clone(), value: value.clone(), headers: Vec::new() };
+            self.producer.send(&outgoing).await?;
+        }
+        Ok(())
+    }
+
+    /// The plant holds every item at its newest revision.
+    async fn delivered(&self) -> Result<()> {
+        until("the plant to hold the newest revision of everything", PATIENCE, || async {
+            for (key, revision) in &self.revisions {
+                let there = self.plant().ok().and_then(|plant| plant.record("item", key)).map(|stored| stored.revision);
+                if there != Some(*revision) {
+                    return Err(format!("{key} {there:?}, wanted {revision}"));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn ledger_state(&self, id: &str, state: LedgerState) -> Result<()> {
+        let key = format!("item/{id}/A");
+        until("the ledger to say so", PATIENCE, || async {
+            let ledger = self.look.ledger(PLANT).await.map_err(|error| error.to_string())?;
+            match ledger.get(&key) {
+                Some(entry) if entry.state == state => Ok(()),
+                other => Err(format!("{key}: {other:?}, wanted {state:?}")),
+            }
+        })
+        .await
+    }
+
+    /// What must hold whatever happened.
+    async fn promises(&self) -> Result<()> {
+        let counts = self.counts()?;
+        println!("{counts:?}");
+        ensure!(counts.regressions == 0, "a lower revision after a higher one: {counts:?}");
+        ensure!(counts.second_effects == 0, "a second effect of one revision: {counts:?}");
+        let mut slots: BTreeMap<Slot, Vec<model::Receipt>> = BTreeMap::new();
+        for receipt in self.look.receipts(PLANT).await? {
+            slots.entry(receipt.key.slot(receipt.domain, SLOTS)).or_default().push(receipt);
+        }
+        for (slot, receipts) in &slots {
+            delivery::chain::verify(receipts).with_context(|| format!("the receipts of slot {slot}"))?;
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_killed_at_random_moments_turns_nothing_back_and_doubles_nothing() -> Result<()> {
+    let mut world = World::start().await?;
+    let seed: u64 = rand::random();
+    println!("seed {seed}");
+    let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed);
+    for round in 0..6 {
+        for turn in 0..4 {
+            for id in 0..150 {
+                world.item(&format!("i{id}"), &format!("{round}.{turn}"), "RELEASED").await?;
+            }
+        }
+        let pause = rand::RngExt::random_range(&mut random, 50..1500);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        world.stack.fleet.kill("sink-plant")?;
+        world.stack.fleet.start_again("sink-plant")?;
+    }
+    world.ready()?;
+    world.delivered().await?;
+    world.promises().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_key_is_parked_and_closed_while_others_flow() -> Result<()> {
+    let mut world = World::start().await?;
+    world.plant()?.refuse("item/bad/A");
+    world.item("bad", "one", "RELEASED").await?;
+    world.item("good", "one", "RELEASED").await?;
+    world.ledger_state("bad", LedgerState::Parked).await?;
+    world.ledger_state("good", LedgerState::Clear).await?;
+    let letters = world.look.letters(PLANT).await?;
+    ensure!(letters.len() == 1 && letters[0].code == "REFUSED_BY_PLANT", "{letters:?}");
+    ensure!(letters[0].sent.as_deref().is_some_and(|sent| sent.contains("\"one\"")), "{:?}", letters[0].sent);
+
+    // A newer revision is tried at once; refused again, its letter replaces the first.
+    world.item("bad", "two", "RELEASED").await?;
+    until("a second letter", PATIENCE, || async {
+        let letters = world.look.letters(PLANT).await.map_err(|error| error.to_string())?;
+        let newer = letters.iter().find(|letter| letter.revision == Some(2)).ok_or("none yet")?;
+        if newer.replaces.as_ref() == Some(&letters[0].id) { Ok(()) } else { Err(format!("{:?}", newer.replaces)) }
+    })
+    .await?;
+
+    world.plant()?.accept("item/bad/A");
+    let letter = world.look.letters(PLANT).await?.into_iter().find(|letter| letter.revision == Some(2)).map(|letter| letter.id);
+    world.command(Act::Replay, Some("bad"), letter.clone()).await?;
+    world.delivered().await?;
+    until("the receipt that closes the letter", PATIENCE, || async {
+        let receipts = world.look.receipts(PLANT).await.map_err(|error| error.to_string())?;
+        let closed = receipts.iter().any(|receipt| {
+            receipt.outcome == ReceiptOutcome::Accepted
+                && receipt.letter.as_deref() == letter.as_ref().map(|letter| letter.0.as_str())
+        });
+        if closed { Ok(()) } else { Err("none yet".to_owned()) }
+    })
+    .await?;
+    world.promises().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pause_and_block_survive_a_restart_and_a_closed_gate_waits_in_the_ledger() -> Result<()> {
+    let mut world = World::start().await?;
+    world.item("blocked", "one", "RELEASED").await?;
+    world.item("draft", "one", "DRAFT").await?;
+    world.ledger_state("blocked", LedgerState::Clear).await?;
+    world.ledger_state("draft", LedgerState::Waiting).await?;
+    world.command(Act::Block, Some("blocked"), None).await?;
+    world.ledger_state("blocked", LedgerState::Blocked).await?;
+    world.command(Act::Pause, None, None).await?;
+    until("the sink to say that it is paused", PATIENCE, || async {
+        let metrics = world.stack.fleet.metrics("sink-plant").map_err(|error| error.to_string())?;
+        let is_paused = metrics.contains("millrace_destination_state{destination=\"plant\",state=\"paused\"} 1");
+        if is_paused { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await?;
+    let before = world.counts()?.calls;
+    world.item("other", "one", "RELEASED").await?;
+    world.item("blocked", "two", "RELEASED").await?;
+
+    let status = world.stack.fleet.stop("sink-plant")?;
+    ensure!(status.success(), "{status}");
+    world.stack.fleet.start_again("sink-plant")?;
+    world.ready()?;
+    until("the blocked key's newer revision to be known", PATIENCE, || async {
+        let ledger = world.look.ledger(PLANT).await.map_err(|error| error.to_string())?;
+        let offered = ledger.get("item/blocked/A").and_then(|entry| entry.offered.as_ref()).map(|offered| offered.revision);
+        if offered == Some(2) { Ok(()) } else { Err(format!("{offered:?}")) }
+    })
+    .await?;
+    ensure!(world.counts()?.calls == before, "a paused sink called: {:?}", world.counts()?);
+
+    world.command(Act::Resume, None, None).await?;
+    world.ledger_state("other", LedgerState::Clear).await?;
+    world.ledger_state("blocked", LedgerState::Blocked).await?;
+    world.command(Act::Unblock, Some("blocked"), None).await?;
+    world.item("draft", "two", "RELEASED").await?;
+    world.delivered().await?;
+    world.promises().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_leaves_the_scope_or_golden_leaves_the_plant() -> Result<()> {
+    let mut world = World::start().await?;
+    world.item("left", "one", "RELEASED").await?;
+    world.item("deleted", "one", "RELEASED").await?;
+    world.item("never", "one", "DESIGN").await?;
+    world.ledger_state("left", LedgerState::Clear).await?;
+    world.ledger_state("deleted", LedgerState::Clear).await?;
+    world.item("left", "two", "DESIGN").await?;
+    let key = RecordKey::new(Domain::Item, &["deleted", "A"])?;
+    world.golden(Domain::Item, &key, None, None).await?;
+    for id in ["left", "deleted"] {
+        world.ledger_state(id, LedgerState::Deleted).await?;
+        let stored = world.plant()?.record("item", &format!("{id}/A")).context("it was there")?;
+        ensure!(stored.body.is_none() && stored.revision == 2, "{stored:?}");
+    }
+    world.item("left", "three", "RELEASED").await?;
+    world.ledger_state("left", LedgerState::Clear).await?;
+    ensure!(world.plant()?.record("item", "never/A").is_none(), "out of scope from the start");
+    world.promises().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_was_frozen_beyond_its_session_calls_nothing_from_before() -> Result<()> {
+    let mut world = World::start().await?;
+    for id in 0..50 {
+        world.item(&format!("i{id}"), "one", "RELEASED").await?;
+    }
+    world.delivered().await?;
+    world.plant()?.set_mode(Mode::Slow)?;
+    for id in 0..50 {
+        world.item(&format!("i{id}"), "two", "RELEASED").await?;
+    }
+    until("calls on their way", PATIENCE, || async {
+        let calls = world.counts().map_err(|error| error.to_string())?.calls;
+        if calls > 50 { Ok(()) } else { Err(format!("{calls} calls")) }
+    })
+    .await?;
+    world.stack.fleet.freeze("sink-plant")?;
+    let url = world.plant()?.url();
+    world.stack.fleet.sink_named("sink-plant-2", PLANT, &url)?;
+    world.plant()?.set_mode(Mode::Up)?;
+    for id in 0..50 {
+        world.item(&format!("i{id}"), "three", "RELEASED").await?;
+    }
+    world.delivered().await?;
+    world.stack.fleet.thaw("sink-plant")?;
+    for id in 0..50 {
+        world.item(&format!("i{id}"), "four", "RELEASED").await?;
+    }
+    world.delivered().await?;
+    world.promises().await
+}
