@@ -90,6 +90,8 @@ pub(crate) struct Pass {
     pub(crate) is_complete: bool,
     /// A letter's row, captured again by command: a failure is told again.
     pub(crate) is_replay: bool,
+    /// Kinds of notices that this pass would have met again, were they still true.
+    pub(crate) proves: &'static [&'static str],
     deferred: Vec<Row>,
     is_final: bool,
 }
@@ -106,6 +108,7 @@ impl Pass {
             seen: HashSet::new(),
             is_complete: true,
             is_replay: false,
+            proves: &["file", "deletes", "row"],
             deferred: Vec::new(),
             is_final: false,
         }
@@ -262,14 +265,19 @@ impl Capture {
 
     /// A file, or a row without key, that was at fault and no longer is: one of the changes that the pass sent closes its letter.
     fn close_notices(&mut self, pass: &Pass) {
-        for notice in self.memory.untrue_notices(pass.stream, &pass.name, &pass.seen) {
-            let Some((index, stream, key, mut change)) = self.uncaused.pop_back() else { return };
-            let Some((letter, tombstone)) = self.memory.close_notice(pass.stream, &notice) else { continue };
-            change.meta.causation_id = Some(letter.0);
-            if let Some(outgoing) = self.encode(stream, &key, &change) {
-                self.batch.records[index] = outgoing;
-                self.enter(tombstone);
-            }
+        for notice in self.memory.untrue_notices(pass.stream, pass.proves, &pass.name, &pass.seen) {
+            self.close_notice(pass.stream, &notice);
+        }
+    }
+
+    /// Without a change to name it, the letter waits for the next pass that sends one.
+    pub(crate) fn close_notice(&mut self, stream: usize, notice: &str) {
+        let Some((index, of, key, mut change)) = self.uncaused.pop_back() else { return };
+        let Some((letter, tombstone)) = self.memory.close_notice(stream, notice) else { return };
+        change.meta.causation_id = Some(letter.0);
+        if let Some(outgoing) = self.encode(of, &key, &change) {
+            self.batch.records[index] = outgoing;
+            self.enter(tombstone);
         }
     }
 

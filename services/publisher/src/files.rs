@@ -1,7 +1,7 @@
 //! Capturing a drop folder: file by file, in order of name, each to its end or to the next restart.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     time::{Instant, SystemTime},
 };
@@ -27,6 +27,8 @@ pub(crate) struct Files {
     folder: Folder,
     after: AfterPickup,
     hashes: HashMap<String, (Stamp, String)>,
+    /// Side tables that were missed, so that it is said once.
+    missed: HashSet<String>,
 }
 
 /// Why a turn ended early.
@@ -47,7 +49,7 @@ type File = Hashing<std::fs::File>;
 
 impl Files {
     pub(crate) fn new(folder: Folder, after: AfterPickup) -> Self {
-        Self { folder, after, hashes: HashMap::new() }
+        Self { folder, after, hashes: HashMap::new(), missed: HashSet::new() }
     }
 
     /// Takes every file that is complete and new.
@@ -196,9 +198,14 @@ impl Files {
             for file in ready.iter().filter(|file| matches(&lookup.files, &file.name)) {
                 side.push((lookup, file, self.sha256(file)?));
             }
-            if side.len() == before {
-                return Ok(None);
+            if side.len() > before {
+                self.missed.remove(&lookup.name);
+                continue;
             }
+            if self.missed.insert(lookup.name.clone()) {
+                tracing::info!(table = %lookup.name, files = %lookup.files, "waiting for a side table; its stream is not read before");
+            }
+            return Ok(None);
         }
         Ok(Some(side))
     }

@@ -196,9 +196,9 @@ impl Memory {
         self.enter(stream, source_key, Sent { letter: Some(letter.0.clone()), ..sent })
     }
 
-    /// Notices about the file, or about rows of it, that a whole pass over it did not meet again.
-    pub(crate) fn untrue_notices(&self, stream: usize, name: &str, still_true: &HashSet<String>) -> Vec<String> {
-        let about = ["file", "deletes", "row"].map(|what| format!("{NOTICE}{what}:{name}"));
+    /// Notices of these kinds, about this file or about rows of it, that a pass over it did not meet again.
+    pub(crate) fn untrue_notices(&self, stream: usize, kinds: &[&str], name: &str, still_true: &HashSet<String>) -> Vec<String> {
+        let about: Vec<_> = kinds.iter().map(|kind| format!("{NOTICE}{kind}:{name}")).collect();
         let is_about = |notice: &str| {
             about
                 .iter()

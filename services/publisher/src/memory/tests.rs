@@ -162,7 +162,8 @@ fn a_notice_is_closed_once_it_is_no_longer_true() {
     case.memory.refuse(ITEMS, "!row:items.csv:77", &LetterId("erp/item/8".into()));
     case.memory.refuse(ITEMS, "!row:items.csv2:77", &LetterId("erp/item/7".into()));
     let met = HashSet::from(["!row:items.csv:77".into()]);
-    assert_eq!(case.memory.untrue_notices(ITEMS, "items.csv", &met), ["!file:items.csv"]);
+    assert_eq!(case.memory.untrue_notices(ITEMS, &["file", "row"], "items.csv", &met), ["!file:items.csv"]);
+    assert!(case.memory.untrue_notices(ITEMS, &["row", "deletes"], "items.csv", &met).is_empty());
     let (closed, (key, tombstone)) = case.memory.close_notice(ITEMS, "!file:items.csv").unwrap();
     assert_eq!((closed, key.as_str(), tombstone), (letter, "items/!file:items.csv", None));
     assert!(case.memory.close_notice(ITEMS, "!file:items.csv").is_none());
