@@ -169,7 +169,7 @@ pub(crate) fn endless(error: &Error, problems: &mut Vec<Problem>) -> bool {
     if error.code != Error::ENDLESS {
         return false;
     }
-    let line = error.line.unwrap_or(0);
+    let line = error.line.and_then(|line| usize::try_from(line).ok()).unwrap_or(0);
     let problem = Problem {
         file: format!("mappings/{}", error.mapping),
         line,

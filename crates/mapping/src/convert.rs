@@ -90,7 +90,7 @@ fn symbol(text: &str, field: &str, is_unknown: bool) -> Result<(), Error> {
 }
 
 fn output(code: &'static str, message: String) -> Error {
-    Error { code, mapping: String::new(), line: None, field: None, observed: None, message }
+    Error { code, mapping: Box::default(), line: None, field: None, observed: None, message }
 }
 
 fn not_json(text: &str, error: &serde_json::Error) -> Error {

@@ -103,7 +103,7 @@ fn scalar(value: &Value) -> Result<Option<Cow<'_, str>>, minijinja::Error> {
         ValueKind::None => Ok(None),
         ValueKind::String => {
             let text = value.as_str().unwrap_or_default().trim();
-            Ok((!text.is_empty()).then(|| Cow::Borrowed(text)))
+            Ok((!text.is_empty()).then_some(Cow::Borrowed(text)))
         }
         ValueKind::Number | ValueKind::Bool => Ok(Some(Cow::Owned(value.to_string()))),
         kind => Err(refuse(&value.to_string(), format!("a {kind} is not a text or number"))),
@@ -258,12 +258,32 @@ fn lookup(
     })
 }
 
-/// The name that was undefined, cut out of the template: `row.NOPE | text` → `row.NOPE`.
+/// The expression to blame, cut out of the template. Where a filter complains it is what the filter was given: the engine points
+/// at the filter.
 pub(crate) fn culprit(source: &str, error: &minijinja::Error) -> Option<String> {
     let range = error.range()?;
-    let text = source.get(range)?;
-    let name = text.split('|').next().unwrap_or(text).trim().trim_start_matches("{{").trim();
+    let before = source.get(..range.start)?.trim_end();
+    let name = match before.strip_suffix('|') {
+        Some(given) => filtered(given),
+        None => source.get(range)?.split('|').next().unwrap_or_default().trim(),
+    };
     (!name.is_empty() && name.len() <= 80 && !name.contains('\n')).then(|| name.to_owned())
+}
+
+/// `{{ row.a | text ` → `row.a`: what stands before the first filter.
+fn filtered(given: &str) -> &str {
+    let given = given.trim_end();
+    let head = match given.strip_suffix(')') {
+        // Over the arguments of a filter before.
+        Some(inside) => inside.rfind('(').map_or(inside, |open| &inside[..open]),
+        None => given,
+    };
+    let part = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '.' | '[' | ']' | '"' | '\'');
+    let name = &head[head.trim_end_matches(part).len()..];
+    match head[..head.len() - name.len()].trim_end().strip_suffix('|') {
+        Some(given) => filtered(given),
+        None => name,
+    }
 }
 
 /// Our error out of the engine's. `source_of` gives a template's text by name.
@@ -272,8 +292,8 @@ pub(crate) fn translate<'a>(error: &minijinja::Error, mapping: &str, source_of: 
     let name = inner.name().unwrap_or(mapping);
     let place = |code, message: String| Error {
         code,
-        mapping: name.to_owned(),
-        line: inner.line(),
+        mapping: name.into(),
+        line: inner.line().and_then(|line| u32::try_from(line).ok()),
         field: None,
         observed: None,
         message,

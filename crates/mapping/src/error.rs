@@ -8,8 +8,8 @@ use std::fmt;
 pub struct Error {
     pub code: &'static str,
     /// `erp/item.j2`; empty for an expression.
-    pub mapping: String,
-    pub line: Option<usize>,
+    pub mapping: Box<str>,
+    pub line: Option<u32>,
     /// RFC 6901 pointer into the canonical record, or the name that was undefined.
     pub field: Option<String>,
     /// The value that did not fit, where one value is to blame.
@@ -35,7 +35,7 @@ impl Error {
 
 struct Place<'a> {
     mapping: &'a str,
-    line: Option<usize>,
+    line: Option<u32>,
 }
 
 impl fmt::Display for Place<'_> {

@@ -52,7 +52,7 @@ impl Expression {
         }
         match self.compiled.eval(view.context.clone()) {
             Ok(value) => Ok(value.is_true()),
-            Err(error) => Err(Error { mapping: String::new(), ..engine::translate(&error, "", |_| Some(&self.text)) }),
+            Err(error) => Err(Error { mapping: Box::default(), ..engine::translate(&error, "", |_| Some(&self.text)) }),
         }
     }
 }

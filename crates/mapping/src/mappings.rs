@@ -56,7 +56,7 @@ impl Mappings {
     /// As [`Mappings::to_canonical`].
     pub fn to_canonical_with(&self, mapping: &str, domain: Domain, row: Row<'_>) -> Result<Data, Error> {
         let text = self.canonical_text(mapping, row)?;
-        convert::data(domain, &text).map_err(|error| Error { mapping: mapping.to_owned(), ..error })
+        convert::data(domain, &text).map_err(|error| Error { mapping: mapping.into(), ..error })
     }
 
     /// What the mapping of a source writes, before it is read as a record.
@@ -90,7 +90,7 @@ impl Mappings {
         }
         let text = self.render(mapping, view.context.clone())?;
         if Output::of(mapping) == Output::Json {
-            convert::is_json(&text).map_err(|error| Error { mapping: mapping.to_owned(), ..error })?;
+            convert::is_json(&text).map_err(|error| Error { mapping: mapping.into(), ..error })?;
         }
         Ok(text)
     }
@@ -113,7 +113,7 @@ impl Default for Mappings {
 }
 
 fn failed(mapping: &str, message: String) -> Error {
-    Error { code: Error::FAILED, mapping: mapping.to_owned(), line: None, field: None, observed: None, message }
+    Error { code: Error::FAILED, mapping: mapping.into(), line: None, field: None, observed: None, message }
 }
 
 impl fmt::Debug for Mappings {

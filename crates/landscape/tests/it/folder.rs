@@ -14,7 +14,7 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             collect(root, &path, files);
-        } else {
+        } else if path.extension().is_some_and(|ending| ["yaml", "yml", "j2"].iter().any(|known| ending == *known)) {
             let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
             files.insert(name, fs::read_to_string(&path).unwrap());
         }
