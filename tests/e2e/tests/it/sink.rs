@@ -198,14 +198,19 @@ async fn a_sink_killed_at_random_moments_turns_nothing_back_and_doubles_nothing(
     let seed: u64 = rand::random();
     println!("seed {seed}");
     let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(seed);
-    for round in 0..6 {
-        for turn in 0..4 {
+    for round in 0..10 {
+        let before = world.counts()?.calls;
+        let wanted = before + rand::RngExt::random_range(&mut random, 20..400);
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let mut turn = 0;
+        while world.counts()?.calls < wanted {
+            ensure!(std::time::Instant::now() < deadline, "the sink made no {wanted} calls");
             for id in 0..150 {
                 world.item(&format!("i{id}"), &format!("{round}.{turn}"), "RELEASED").await?;
             }
+            turn += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let pause = rand::RngExt::random_range(&mut random, 50..1500);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
         world.stack.fleet.kill("sink-plant")?;
         world.stack.fleet.start_again("sink-plant")?;
     }
