@@ -1,18 +1,19 @@
 //! Values of any schema, generated from the schema itself: a field that the model gains or loses is noticed without a new test.
+//! Also the generator of the samples that releases keep (`tests/contract`), which is why it is public.
 
 use avro::fields::{Field, Kind};
 use serde_json::{Map, Value, json};
 
 /// How much of a record is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fill {
+pub enum Fill {
     All,
     Nothing,
     Some,
 }
 
 /// A small deterministic source of choices (splitmix64).
-pub(crate) struct Choices(pub(crate) u64);
+pub struct Choices(pub u64);
 
 impl Choices {
     fn next(&mut self) -> u64 {
@@ -33,7 +34,7 @@ impl Choices {
 }
 
 /// The JSON form of a record with these fields.
-pub(crate) fn record(fields: &[Field], fill: Fill, choices: &mut Choices) -> Value {
+pub fn record(fields: &[Field], fill: Fill, choices: &mut Choices) -> Value {
     Value::Object(fields.iter().map(|field| (field.name.clone(), value(field, fill, choices))).collect::<Map<_, _>>())
 }
 

@@ -1,36 +1,21 @@
 //! Released versions: frozen, compatible in both directions, readable for ever.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs};
 
 use apache_avro::{reader::datum::GenericDatumReader, schema_compatibility::SchemaCompatibility};
-use avro::{Reader, Schema, Wire, Writer, fields};
-use contract::{avro_folder, releases};
+use avro::{Reader, Schema, Wire};
+use contract::{
+    SAMPLES, SUMS,
+    arbitrary::Fill,
+    avro_folder, releases,
+    sample::{ID, sample},
+    sums,
+};
 use data_encoding::HEXLOWER;
 use model::{
-    AuditEntry, Change, ChangeMeta, Command, Cursor, Customer, Data, DeadLetter, DestinationStatus, Domain, FindingReport,
-    Golden, GoldenMeta, Held, Item, Ledger, LetterStatus, Plan, Receipt, Reference, WorkCenter, data::Versioned,
+    AuditEntry, Command, Cursor, DeadLetter, DestinationStatus, Domain, FindingReport, Held, Ledger, LetterStatus, Plan, Receipt,
 };
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-
-use crate::arbitrary::{Choices, Fill, record};
-
-const SUMS: &str = "SHA256SUMS";
-const SAMPLES: &str = "samples.json";
-const ID: i32 = 7;
-
-fn sums(folder: &Path) -> String {
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-        .iter()
-        .filter(|path| path.file_name().unwrap() != SUMS)
-        .map(|path| {
-            format!("{}  {}\n", HEXLOWER.encode(&Sha256::digest(fs::read(path).unwrap())), path.file_name().unwrap().display())
-        })
-        .collect()
-}
+use serde_json::Value;
 
 #[test]
 fn what_is_released_is_never_edited() {
@@ -38,7 +23,11 @@ fn what_is_released_is_never_edited() {
     assert!(releases.contains_key(&1), "the first release is there");
     for (number, folder) in releases {
         let frozen = fs::read_to_string(folder.join(SUMS)).unwrap();
-        assert_eq!(sums(&folder), frozen, "avro/released/{number} was edited; released schemas never change, make a new release");
+        assert_eq!(
+            sums(&folder).unwrap(),
+            frozen,
+            "avro/released/{number} was edited; released schemas never change, make a new release"
+        );
     }
 }
 
@@ -71,61 +60,6 @@ fn every_version_reads_every_other_one() {
 fn the_embedded_schemas_are_those_of_the_folder() {
     for schema in Schema::ALL {
         assert_eq!(fs::read_to_string(avro_folder().join(schema.file())).unwrap(), schema.text());
-    }
-}
-
-fn generated<T: DeserializeOwned>(schema: Schema, fill: Fill) -> T {
-    let tree = fields::tree(&serde_json::from_str(schema.text()).unwrap());
-    serde_json::from_value(record(&tree, fill, &mut Choices(1))).unwrap()
-}
-
-fn plain<T: Wire>(fill: Fill) -> (Value, Vec<u8>) {
-    let sample: T = generated(T::SCHEMA, fill);
-    let bytes = Writer::new([(T::SCHEMA, ID)].into()).encode(&sample).unwrap();
-    (serde_json::to_value(&sample).unwrap(), bytes)
-}
-
-fn of_domain<R: DeserializeOwned + Serialize>(
-    domain: Domain,
-    is_change: bool,
-    data: fn(Box<R>) -> Data,
-    fill: Fill,
-) -> (Value, Vec<u8>) {
-    if is_change {
-        let half: Versioned<ChangeMeta, R> = generated(Schema::change(domain), fill);
-        let change = Change { meta: half.meta, data: half.data.map(|record| data(Box::new(record))) };
-        let bytes = Writer::new([(Schema::change(domain), ID)].into()).encode_change(domain, &change).unwrap();
-        (serde_json::to_value(&change).unwrap(), bytes)
-    } else {
-        let half: Versioned<GoldenMeta, R> = generated(Schema::golden(domain), fill);
-        let golden = Golden { meta: half.meta, data: half.data.map(|record| data(Box::new(record))) };
-        let bytes = Writer::new([(Schema::golden(domain), ID)].into()).encode_golden(domain, &golden).unwrap();
-        (serde_json::to_value(&golden).unwrap(), bytes)
-    }
-}
-
-/// A sample of a schema as JSON and as framed bytes.
-fn sample(schema: Schema, fill: Fill) -> (Value, Vec<u8>) {
-    match schema {
-        Schema::CustomerChange => of_domain::<Customer>(Domain::Customer, true, Data::Customer, fill),
-        Schema::ItemChange => of_domain::<Item>(Domain::Item, true, Data::Item, fill),
-        Schema::WorkCenterChange => of_domain::<WorkCenter>(Domain::WorkCenter, true, Data::WorkCenter, fill),
-        Schema::ReferenceChange => of_domain::<Reference>(Domain::Reference, true, Data::Reference, fill),
-        Schema::CustomerGolden => of_domain::<Customer>(Domain::Customer, false, Data::Customer, fill),
-        Schema::ItemGolden => of_domain::<Item>(Domain::Item, false, Data::Item, fill),
-        Schema::WorkCenterGolden => of_domain::<WorkCenter>(Domain::WorkCenter, false, Data::WorkCenter, fill),
-        Schema::ReferenceGolden => of_domain::<Reference>(Domain::Reference, false, Data::Reference, fill),
-        Schema::Held => plain::<Held>(fill),
-        Schema::FindingReport => plain::<FindingReport>(fill),
-        Schema::Receipt => plain::<Receipt>(fill),
-        Schema::Ledger => plain::<Ledger>(fill),
-        Schema::DestinationStatus => plain::<DestinationStatus>(fill),
-        Schema::Command => plain::<Command>(fill),
-        Schema::DeadLetter => plain::<DeadLetter>(fill),
-        Schema::LetterStatus => plain::<LetterStatus>(fill),
-        Schema::Plan => plain::<Plan>(fill),
-        Schema::Cursor => plain::<Cursor>(fill),
-        Schema::AuditEntry => plain::<AuditEntry>(fill),
     }
 }
 
@@ -201,27 +135,4 @@ fn a_stock_reader_reads_what_we_write_to_the_last_byte() {
             assert!(rest.is_empty(), "{schema:?}: {} bytes left", rest.len());
         }
     }
-}
-
-/// Not a check: writes `avro/released/<n>`. Refuses to touch a release that exists.
-#[test]
-#[ignore = "freezes a release; see the crate's documentation"]
-fn freeze() {
-    let number = std::env::var("MILLRACE_RELEASE").expect("MILLRACE_RELEASE names the release");
-    let folder = avro_folder().join("released").join(&number);
-    assert!(!folder.exists(), "release {number} exists; released schemas never change");
-    fs::create_dir_all(&folder).unwrap();
-    let mut samples = serde_json::Map::new();
-    for schema in Schema::ALL {
-        fs::write(folder.join(schema.file()), schema.text()).unwrap();
-        let all = [Fill::All, Fill::Nothing].map(|fill| {
-            let (record, bytes) = sample(*schema, fill);
-            json!({"record": record, "bytes": HEXLOWER.encode(&bytes)})
-        });
-        samples.insert(schema.file().to_owned(), json!(all));
-    }
-    fs::copy(avro_folder().join("topics.yaml"), folder.join("topics.yaml")).unwrap();
-    fs::write(folder.join(SAMPLES), serde_json::to_string_pretty(&samples).unwrap() + "\n").unwrap();
-    fs::write(folder.join(SUMS), sums(&folder)).unwrap();
-    eprintln!("frozen: {}", folder.display());
 }
