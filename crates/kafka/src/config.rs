@@ -171,3 +171,74 @@ fn secure(security: Option<&Security>, config: &mut ClientConfig) -> Result<(), 
     }
     Ok(())
 }
+
+/// The linked library, as it names itself: shown by `millrace doctor` and at start.
+#[must_use]
+pub fn library() -> String {
+    let (_, version) = rdkafka::util::get_rdkafka_version();
+    format!("librdkafka {version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_rows_that_carry_correctness_are_set() {
+        let client = Client::new("127.0.0.1:1", "test");
+        let session_timeout = Duration::from_secs(45);
+        let member = Role::Member { group: "g", instance: "i", session_timeout, reset: "error", queued_kib: 1 };
+        let cases: [(Role<'_>, &[(&str, &str)]); 4] = [
+            (
+                member,
+                &[
+                    ("enable.auto.commit", "false"),
+                    ("enable.auto.offset.store", "false"),
+                    ("isolation.level", "read_committed"),
+                    ("partition.assignment.strategy", "range"),
+                    ("group.instance.id", "i"),
+                    ("auto.offset.reset", "error"),
+                ],
+            ),
+            (
+                Role::Assigned { group: "g", committed_only: true },
+                &[("enable.auto.commit", "false"), ("isolation.level", "read_committed")],
+            ),
+            (
+                Role::Transactional { id: "t", queue: 1000 },
+                &[("transactional.id", "t"), ("transaction.timeout.ms", "30000"), ("retry.backoff.ms", "400")],
+            ),
+            (Role::Idempotent, &[("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", "0")]),
+        ];
+        for (role, wanted) in cases {
+            let config = settings(&client, &role).unwrap();
+            for (name, value) in wanted {
+                assert_eq!(config.get(name), Some(*value), "{name}");
+            }
+            // The library itself agrees with every name and value.
+            config.create_native_config().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_password_comes_from_its_file_and_a_missing_file_is_named() {
+        let path = std::env::temp_dir().join(format!("millrace-password-{}", std::process::id()));
+        std::fs::File::create(&path).unwrap().write_all(b"secret\n").unwrap();
+        let mut client = Client::new("127.0.0.1:1", "test");
+        let sasl = Sasl { mechanism: "SCRAM-SHA-512".into(), username: "u".into(), password_file: path.clone() };
+        client.security = Some(Security { ca_file: None, certificate_file: None, key_file: None, sasl: Some(sasl) });
+        let config = settings(&client, &Role::Admin).unwrap();
+        assert_eq!(config.get("sasl.password"), Some("secret"));
+        assert_eq!(config.get("security.protocol"), Some("sasl_plaintext"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(settings(&client, &Role::Admin), Err(Error::File { path: named, .. }) if named == path));
+    }
+
+    #[test]
+    fn the_linked_library_is_the_one_whose_traps_are_known() {
+        let (number, version) = rdkafka::util::get_rdkafka_version();
+        assert!(number >= 0x020c_01ff, "{version}");
+    }
+}

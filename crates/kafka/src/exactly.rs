@@ -51,9 +51,9 @@ struct Rest {
     attempts: u32,
 }
 
-pub(crate) struct Worker<P> {
-    config: WorkerConfig,
-    processor: P,
+pub(crate) struct Worker<'a, P> {
+    config: &'a WorkerConfig,
+    processor: &'a mut P,
     stop: CancellationToken,
     runtime: Handle,
     consumer: Member,
@@ -73,8 +73,13 @@ pub(crate) struct Worker<P> {
     drained: Drained,
 }
 
-impl<P: Processor> Worker<P> {
-    pub(crate) fn new(config: WorkerConfig, processor: P, stop: CancellationToken, runtime: Handle) -> Result<Self, Error> {
+impl<'a, P: Processor> Worker<'a, P> {
+    pub(crate) fn new(
+        config: &'a WorkerConfig,
+        processor: &'a mut P,
+        stop: CancellationToken,
+        runtime: Handle,
+    ) -> Result<Self, Error> {
         let positions: Arc<Mutex<Positions>> = Arc::default();
         let before_revoke = {
             let positions = Arc::clone(&positions);
@@ -121,21 +126,26 @@ impl<P: Processor> Worker<P> {
         })
     }
 
-    pub(crate) fn work(mut self) -> Result<Drained, Error> {
-        subscribe(&self.consumer, &self.config.inputs)?;
-        while !self.stop.is_cancelled() {
-            match self.turn() {
-                Ok(()) => {}
-                // Only `stop` says this.
-                Err(Error::Stopped { .. }) => break,
-                Err(error) => return Err(error),
-            }
+    /// Until `stop`, or until it cannot go on. Either way the processor owns nothing afterwards; what was done is added to `total`.
+    pub(crate) fn work(mut self, total: &mut Drained) -> Result<(), Error> {
+        let mut ended = subscribe(&self.consumer, &self.config.inputs);
+        while ended.is_ok() && !self.stop.is_cancelled() {
+            ended = self.turn();
         }
-        self.leave();
-        self.drained.aborted = self.transactional.aborted;
-        self.drained.recycled = self.transactional.recycled;
-        self.drained.hurried = self.transactional.hurried;
-        Ok(self.drained)
+        // Only `stop` says this.
+        if matches!(ended, Err(Error::Stopped { .. })) {
+            ended = Ok(());
+        }
+        if ended.is_ok() {
+            self.leave();
+        }
+        self.revoked();
+        total.records += self.drained.records;
+        total.transactions += self.drained.transactions;
+        total.aborted += self.transactional.aborted;
+        total.recycled += self.transactional.recycled;
+        total.hurried += self.transactional.hurried;
+        ended
     }
 
     fn turn(&mut self) -> Result<(), Error> {
@@ -493,7 +503,6 @@ impl<P: Processor> Worker<P> {
                 break;
             }
         }
-        self.revoked();
     }
 }
 

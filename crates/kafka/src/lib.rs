@@ -31,7 +31,7 @@ pub mod topics;
 mod transact;
 mod worker;
 
-pub use config::{Client, Sasl, Security};
+pub use config::{Client, Sasl, Security, library};
 pub use error::{Cause, Error, Fatal, TransactError};
 pub use fetch::Fetcher;
 pub use follow::{FollowConfig, Followed, Follower, Start};

@@ -106,6 +106,11 @@ fn create(client: &Client) -> Result<FutureProducer<Plain>, Error> {
 
 impl Drop for Producer {
     fn drop(&mut self) {
+        // A record still counts for an instant after its delivery resolved.
+        let deadline = Instant::now() + Duration::from_millis(50);
+        while self.inner.get_mut().in_flight_count() > 0 && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
         let lost = self.inner.get_mut().in_flight_count();
         if lost > 0 {
             tracing::error!(lost, "a producer was dropped with records in flight; flush first");

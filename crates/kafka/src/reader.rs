@@ -26,6 +26,9 @@ use crate::{Cause, Client, Error, Record};
 const POLL: Duration = Duration::from_millis(50);
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 const COMMIT_AFTER: usize = 5000;
+/// A member that is fenced joins again once a minute: a coordinator that was restarted while members joined takes them for
+/// strangers of the same name. Of two real instances the one that was there first is fenced a second time, and ends.
+const AGAIN: Duration = Duration::from_secs(60);
 const LEAVE: Duration = Duration::from_secs(15);
 
 /// A group reader whose records finish later and out of order (the sink's).
@@ -162,25 +165,7 @@ impl Reader {
         let (sender, events) = mpsc::unbounded_channel();
         let proof = Arc::new(Proof::new(config.session_timeout));
         let owned = Arc::new(Mutex::new(Owned::new(completions, config.bounds)));
-        let before_revoke = {
-            let (owned, sender) = (Arc::clone(&owned), sender.clone());
-            let patience = Duration::from_secs(10).min(config.session_timeout / 3);
-            move |consumer: &Member| before_revoke(consumer, &mut lock(&owned), &sender, patience)
-        };
-        let role = Role::Member {
-            group: &config.group,
-            instance: &config.instance,
-            session_timeout: config.session_timeout,
-            // The ledger's fence makes reading again safe.
-            reset: "earliest",
-            queued_kib: 2048,
-        };
-        let consumer: Member = settings(&config.client, &role)?
-            .create_with_context(Group::new(&config.group, stop.clone(), before_revoke))
-            .map_err(|source| Error::Settings {
-                what: format!("creating a member of `{}`", config.group),
-                source: Cause::new(source).into(),
-            })?;
+        let consumer = member(&config, &stop, &owned, &sender)?;
         telemetry::TORN_SLOTS.with_label_values(&[&config.group]).set(0);
         let handle = ReaderHandle { done, proof: Arc::clone(&proof) };
         let name = config.instance.clone();
@@ -194,6 +179,7 @@ impl Reader {
             copier: Copier::default(),
             cure: Cure::default(),
             committed: Instant::now(),
+            fenced: None,
             trouble: Damper::default(),
         };
         std::thread::Builder::new()
@@ -202,6 +188,35 @@ impl Reader {
             .map_err(|source| Error::Settings { what: "starting a reader's thread".to_owned(), source: source.into() })?;
         Ok((handle, events))
     }
+}
+
+fn member(
+    config: &ReaderConfig,
+    stop: &CancellationToken,
+    owned: &Arc<Mutex<Owned>>,
+    sender: &mpsc::UnboundedSender<Event>,
+) -> Result<Member, Error> {
+    let before_revoke = {
+        let (owned, sender) = (Arc::clone(owned), sender.clone());
+        let patience = patience(config);
+        move |consumer: &Member| before_revoke(consumer, &mut lock(&owned), &sender, patience)
+    };
+    let role = Role::Member {
+        group: &config.group,
+        instance: &config.instance,
+        session_timeout: config.session_timeout,
+        // The ledger's fence makes reading again safe.
+        reset: "earliest",
+        queued_kib: 2048,
+    };
+    settings(&config.client, &role)?.create_with_context(Group::new(&config.group, stop.clone(), before_revoke)).map_err(
+        |source| Error::Settings { what: format!("creating a member of `{}`", config.group), source: Cause::new(source).into() },
+    )
+}
+
+/// How long a hand-over may take (C6).
+fn patience(config: &ReaderConfig) -> Duration {
+    Duration::from_secs(10).min(config.session_timeout / 3)
 }
 
 /// Runs inside the rebalance callback, on the reader's thread: the sink finishes what is running, then the offsets are committed.
@@ -232,6 +247,7 @@ struct Read {
     copier: Copier,
     cure: Cure,
     committed: Instant,
+    fenced: Option<Instant>,
     trouble: Damper,
 }
 
@@ -239,7 +255,10 @@ impl Read {
     fn run(mut self) {
         let mut ended = subscribe(&self.consumer, &self.config.topics);
         while ended.is_ok() && !self.stop.is_cancelled() && !self.sender.is_closed() {
-            ended = self.turn();
+            ended = match self.turn() {
+                Err(Error::Fenced { .. }) if self.fenced.is_none_or(|last| last.elapsed() > AGAIN) => self.join_again(),
+                turned => turned,
+            };
         }
         // Asking for committed offsets was interrupted by `stop`.
         if matches!(ended, Err(Error::Stopped { .. })) {
@@ -250,6 +269,15 @@ impl Read {
         }
         // Nobody listens where the receiver was dropped.
         drop(self.sender.send(Event::Ended(ended)));
+    }
+
+    /// The old membership is over: what it handed out is let go, without waiting for a broker that would refuse its commit.
+    fn join_again(&mut self) -> Result<(), Error> {
+        tracing::warn!(group = self.config.group, instance = self.config.instance, "fenced; joining again");
+        self.fenced = Some(Instant::now());
+        before_revoke(&self.consumer, &mut lock(&self.owned), &self.sender, patience(&self.config));
+        self.consumer = member(&self.config, &self.stop, &self.owned, &self.sender)?;
+        subscribe(&self.consumer, &self.config.topics)
     }
 
     fn turn(&mut self) -> Result<(), Error> {

@@ -31,8 +31,10 @@ const CALL: Duration = Duration::from_secs(10);
 /// An unanswered commit is resumed until then.
 const COMMIT: Duration = Duration::from_secs(20);
 const INIT: Duration = Duration::from_secs(5);
-/// A second fatal error within this is not the broker's transaction timeout any more (P11).
+/// Being fenced a second time within this is not the broker's transaction timeout any more (P11).
 const AGAIN: Duration = Duration::from_secs(60);
+/// Other fatal errors within `AGAIN` (a broker that loses its connections over and over), before the worker gives up.
+const PATIENCE: usize = 5;
 
 /// Which offsets a transaction carries.
 pub(crate) type Offsets<'a> = (&'a TopicPartitionList, &'a ConsumerGroupMetadata);
@@ -63,7 +65,8 @@ pub(crate) struct Transactional {
     runtime: Handle,
     /// None only while one is thrown away and the next is made.
     producer: Option<Sender>,
-    last_fatal: Option<Instant>,
+    /// Of the last minute, and whether each was a fencing.
+    fatals: VecDeque<(Instant, bool)>,
     pub(crate) aborted: u64,
     pub(crate) recycled: u64,
     pub(crate) hurried: u64,
@@ -86,7 +89,7 @@ impl Transactional {
             queue,
             runtime,
             producer: None,
-            last_fatal: None,
+            fatals: VecDeque::new(),
             aborted: 0,
             recycled: 0,
             hurried: 0,
@@ -187,11 +190,15 @@ impl Transactional {
     fn fatal(&mut self, cause: KafkaError, stop: &CancellationToken) -> Result<Ended, Error> {
         let fatal = self.producer.as_ref().and_then(|producer| producer.client().fatal_error());
         let is_fenced = cause.rdkafka_error_code().is_some_and(is_fencing) || fatal.is_some_and(|(code, _)| is_fencing(code));
-        if self.last_fatal.is_some_and(|last| last.elapsed() < AGAIN) {
-            let id = self.id.clone();
-            return Err(if is_fenced { Error::Fenced { id } } else { Error::Transaction { id, source: Cause::new(cause) } });
+        self.fatals.retain(|(at, _)| at.elapsed() < AGAIN);
+        let id = self.id.clone();
+        if is_fenced && self.fatals.iter().any(|(_, was_fenced)| *was_fenced) {
+            return Err(Error::Fenced { id });
         }
-        self.last_fatal = Some(Instant::now());
+        if self.fatals.len() >= PATIENCE {
+            return Err(Error::Transaction { id, source: Cause::new(cause) });
+        }
+        self.fatals.push_back((Instant::now(), is_fenced));
         self.recycle("the producer ended", stop)?;
         Ok(Ended::Unknown(Cause::new(cause)))
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what a processor answers and the offsets it answered for become visible together or not at all.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::{Outcome, Outgoing, Slot, Timestamp, Transient};
 use tokio::runtime::Handle;
@@ -121,13 +121,37 @@ pub async fn run(config: WorkerConfig, processor: impl Processor + 'static, stop
     let name = config.instance.clone();
     let work = move || {
         let _entered = runtime.enter();
-        let outcome = Worker::new(config, processor, stop, runtime.clone()).and_then(Worker::work);
         // Nobody waits any more where the future was dropped.
-        drop(sender.send(outcome));
+        drop(sender.send(work(&config, processor, &stop, &runtime)));
     };
     std::thread::Builder::new()
         .name(name)
         .spawn(work)
         .map_err(|source| Error::Settings { what: "starting a worker's thread".to_owned(), source: source.into() })?;
     ended.await.map_err(|_| Error::Stopped { what: "worker thread" })?
+}
+
+/// A member that is fenced joins again once a minute: a coordinator that was restarted while members joined takes them for
+/// strangers of the same name. Of two real instances the one that was there first is fenced a second time, and ends.
+const AGAIN: Duration = Duration::from_secs(60);
+
+fn work(
+    config: &WorkerConfig,
+    mut processor: impl Processor,
+    stop: &CancellationToken,
+    runtime: &Handle,
+) -> Result<Drained, Error> {
+    let mut drained = Drained::default();
+    let mut fenced: Option<Instant> = None;
+    loop {
+        let worker = Worker::new(config, &mut processor, stop.clone(), runtime.clone());
+        match worker.and_then(|worker| worker.work(&mut drained)) {
+            Ok(()) | Err(Error::Stopped { .. }) => return Ok(drained),
+            Err(Error::Fenced { id }) if id == config.group && fenced.is_none_or(|last| last.elapsed() > AGAIN) => {
+                tracing::warn!(group = config.group, instance = config.instance, "fenced; joining again");
+                fenced = Some(Instant::now());
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
