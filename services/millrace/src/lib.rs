@@ -103,7 +103,9 @@ pub fn run() -> ExitCode {
             runtime.shutdown_background();
             outcome
         });
-    if let Err(failure) = &outcome {
+    if let Err(failure) = &outcome
+        && !failure.text().is_empty()
+    {
         output::note(&format!("millrace: {}", failure.text()));
     }
     exit::code(&outcome)

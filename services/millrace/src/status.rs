@@ -21,6 +21,10 @@ pub(crate) async fn run(global: &Global) -> Outcome {
     }
     let wide = out.format == output::Format::Wide;
     output::write_text(&output::paint(&matrix(overview, answer.as_of, out.headers, wide)))?;
+    let held = held(overview);
+    if !held.is_empty() {
+        output::write_text(&format!("\nHeld, not golden yet: {held}"))?;
+    }
     let needs = at(overview, "needs_a_person").as_array().cloned().unwrap_or_default();
     if needs.is_empty() {
         output::write_text("\nNothing needs a person.")?;
@@ -51,6 +55,17 @@ fn matrix(overview: &Value, now: Timestamp, headers: bool, wide: bool) -> String
         line
     });
     output::grid(headers.then_some(titles.as_slice()), &[], rows)
+}
+
+/// `2 of item (record), 1 of customer (approval)`.
+fn held(overview: &Value) -> String {
+    let rows = at(overview, "domains").as_array().cloned().unwrap_or_default();
+    let parts = rows.iter().flat_map(|row| {
+        let reasons = at(row, "held").as_object().cloned().unwrap_or_default();
+        let domain = text(row, "domain");
+        reasons.into_iter().map(move |(reason, count)| format!("{count} of {domain} ({reason})")).collect::<Vec<_>>()
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 fn cell_text(cell: &Value, system: &Value, now: Timestamp, wide: bool) -> String {

@@ -99,7 +99,7 @@ impl Follow {
                 _ = ticks.tick() => {
                     self.health.tick();
                     count = count.wrapping_add(1);
-                    self = self.tick(&mut gauges, count.is_multiple_of(FORGET)).await?;
+                    self = self.tick(&mut gauges, count.is_multiple_of(FORGET), followed.is_empty()).await?;
                 }
                 received = followed.recv_many(&mut events, BATCH) => {
                     if received == 0 {
@@ -143,12 +143,14 @@ impl Follow {
         Ok(self)
     }
 
-    async fn tick(mut self, gauges: &mut Gauges, forget: bool) -> Result<Self, Error> {
+    async fn tick(mut self, gauges: &mut Gauges, forget: bool, idle: bool) -> Result<Self, Error> {
         if !self.progress.caught_up() {
             return Ok(self);
         }
         let at = now();
-        self.progress.as_of.fetch_max(at.micros(), Ordering::AcqRel);
+        if idle {
+            self.progress.as_of.fetch_max(at.micros(), Ordering::AcqRel);
+        }
         let (store, missed) = blocking(self.store, move |store| {
             if forget {
                 store.forget(at)?;

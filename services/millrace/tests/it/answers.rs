@@ -68,7 +68,7 @@ fn overview() -> Value {
         "domains": [
             { "domain": "customer", "golden": 40, "deleted": 0, "held": {}, "refused": 0,
               "cells": { "crm": { "role": "source", "changes": 40 } } },
-            { "domain": "item", "golden": 12418, "deleted": 0, "held": {}, "refused": 0,
+            { "domain": "item", "golden": 12418, "deleted": 0, "held": { "record": 2 }, "refused": 0,
               "cells": { "erp": { "role": "source", "changes": 12500 }, "mes-ulm": cell("refused", 12377, 0, 41, None),
                          "mes-pune": cell("paused", 11214, 1204, 0, Some(2280.0)) } },
             { "domain": "work_center", "golden": 20, "deleted": 0, "held": {}, "refused": 0,

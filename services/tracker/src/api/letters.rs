@@ -136,6 +136,9 @@ pub(super) async fn meant(api: &Api, plan: &PlanFilter, act: &'static str) -> Re
     let narrowed = !plan.ids.is_empty()
         || [&plan.system, &plan.domain, &plan.key, &plan.code, &plan.class].iter().any(|field| field.is_some())
         || plan.since.is_some();
+    if letters == 0 {
+        return Err(Problem::not_found("no open dead letter matches"));
+    }
     if !narrowed && !plan.all {
         let plural = |count: i64, one: &str| if count == 1 { format!("{count} {one}") } else { format!("{count} {one}s") };
         let text = format!(
@@ -144,9 +147,6 @@ pub(super) async fn meant(api: &Api, plan: &PlanFilter, act: &'static str) -> Re
             plural(systems, "system")
         );
         return Err(Problem::new(422, "FILTER_MISSING", text).field("filter"));
-    }
-    if letters == 0 {
-        return Err(Problem::not_found("no open dead letter matches"));
     }
     Ok(letters)
 }

@@ -17,6 +17,8 @@ use crate::{
 /// Percentiles look at the last hour, and at no more acceptances than these.
 const SAMPLE: i64 = 1_000;
 const HOUR: i64 = 3_600_000_000;
+/// A sink speaks once a minute; one that was not heard for longer is not there.
+const SILENT: f64 = 180.0;
 
 /// See `api/overview.rs` for the shape in words.
 #[derive(Serialize)]
@@ -342,6 +344,9 @@ fn needs(
             DestinationState::Paused => paused(status, now),
             DestinationState::Unavailable => {
                 (format!("does not answer since {}", clock(status.since, now)), fleet.office_of(name))
+            }
+            DestinationState::Ok | DestinationState::Resyncing | DestinationState::Unknown if age(status.at, now) > SILENT => {
+                (format!("its sink was last heard {}", clock(status.at, now)), "operations".to_owned())
             }
             DestinationState::Ok | DestinationState::Resyncing | DestinationState::Unknown => continue,
         };
