@@ -404,7 +404,7 @@ impl From<&landscape::Format> for Format {
             terminator: declared.row_terminator.clone(),
             quoting: declared.quoting == landscape::Quoting::Standard,
             encoding: Encoding::for_label(declared.encoding.as_bytes()).unwrap_or(UTF_8),
-            header: declared.columns.is_none(),
+            header: declared.header,
             columns: declared.columns.clone().unwrap_or_default(),
         }
     }

@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// Encodings that the file connector reads, by their label in the encoding standard.
-const ENCODINGS: [&str; 8] =
-    ["utf-8", "utf-16le", "utf-16be", "windows-1250", "windows-1252", "iso-8859-2", "iso-8859-15", "shift_jis"];
+const ENCODINGS: [&str; 9] =
+    ["utf-8", "utf-16le", "utf-16be", "windows-1250", "windows-1252", "iso-8859-1", "iso-8859-2", "iso-8859-15", "shift_jis"];
 
 pub(crate) fn read(
     reader: &mut Reader<'_>,
@@ -164,6 +164,7 @@ fn format(reader: &mut Reader<'_>, node: &Node) -> Format {
         let words = ENCODINGS.map(|label| (label, label));
         format.encoding = reader.choice(node, "encoding", &words).unwrap_or("utf-8").to_owned();
     }
+    let header = keys.get("header");
     if let Some(node) = keys.get("columns") {
         let columns = reader.texts(Some(node), "columns");
         let distinct: BTreeSet<&String> = columns.iter().collect();
@@ -171,6 +172,13 @@ fn format(reader: &mut Reader<'_>, node: &Node) -> Format {
             reader.problem(node, "columns names one column twice", None);
         }
         format.columns = Some(columns);
+        format.header = false;
+    }
+    if let Some(node) = header {
+        format.header = reader.bool(Some(node), "header");
+        if !format.header && format.columns.is_none() {
+            reader.problem(node, "a file without header row needs its `columns` named here", None);
+        }
     }
     keys.end(reader);
     format

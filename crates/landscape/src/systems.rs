@@ -122,7 +122,9 @@ pub struct Format {
     pub quoting: Quoting,
     /// Label of the encoding standard: `utf-8`, `windows-1252`, `utf-16le`.
     pub encoding: String,
-    /// Column names when the file has no header row.
+    /// Whether the first row names the columns. Without `columns` it always does.
+    pub header: bool,
+    /// Without header row: the columns in order. With one: those that must be there.
     pub columns: Option<Vec<String>>,
 }
 
@@ -133,6 +135,7 @@ impl Default for Format {
             row_terminator: None,
             quoting: Quoting::Standard,
             encoding: "utf-8".to_owned(),
+            header: true,
             columns: None,
         }
     }
