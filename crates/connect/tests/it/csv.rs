@@ -201,3 +201,38 @@ fn a_letters_row_can_be_read_again() {
     assert_eq!(read_again(b"1", &comma(), &columns).unwrap_err().fault.code, "COLUMN_MISSING");
     assert_eq!(read_again(b"", &comma(), &columns).unwrap_err().fault.code, "ROW_BROKEN");
 }
+
+/// Real exports, as they are: tab-separated without header and quotes, two-character delimiters with line breaks in fields, and one
+/// RFC 4180 file with quoted line breaks.
+#[test]
+fn real_exports_are_read_row_by_row() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/adventureworks");
+    if !folder.is_dir() {
+        println!("SKIPPED: {} is not there; this test needs it", folder.display());
+        return;
+    }
+    let names = |count: usize| (0..count).map(|index| format!("c{index}")).collect::<Vec<_>>();
+    let tabs = |columns| Format { columns: names(columns), header: false, ..declared("\t", None, false, &[]) };
+    let pluses = |columns| Format { columns: names(columns), header: false, ..declared("+|", Some("&|"), false, &[]) };
+    for (file, format, rows) in [
+        ("Product", tabs(25), 504),
+        ("UnitMeasure", tabs(3), 38),
+        ("Location", tabs(5), 14),
+        ("BillOfMaterials", tabs(9), 2_679),
+        ("Address", tabs(9), 19_614),
+        ("Store", pluses(6), 701),
+        ("ProductModel", pluses(6), 128),
+        ("BusinessEntityAddress", pluses(5), 19_614),
+        ("vProductModelInstructions", comma(), 131),
+    ] {
+        let input = std::fs::File::open(folder.join(format!("{file}.csv"))).unwrap();
+        let mut reader = Reader::open(input, &format, &[]).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let mut count = 0;
+        while let Some(row) = reader.next_row().unwrap() {
+            let row = row.unwrap_or_else(|broken| panic!("{file} line {}: {}", broken.line, broken.fault));
+            assert_eq!(row.value.len(), reader.columns().len());
+            count += 1;
+        }
+        assert_eq!(count, rows, "{file}");
+    }
+}
