@@ -39,7 +39,7 @@ pub(crate) struct Validator {
     due: BTreeSet<Topical>,
     /// Those that the running batch took up.
     in_hand: Vec<Topical>,
-    /// State records whose schema is not known yet: nothing is decided before they are in.
+    /// Held records from the first one on whose schema is not known yet: nothing is decided before they are in.
     unread: Vec<(Slot, Record)>,
     gauges_at: Timestamp,
     ask_again_at: Timestamp,
@@ -95,9 +95,11 @@ impl Validator {
                 .block_on(self.shared.registry.prepare(&self.shared.reader, unknown))
                 .map_err(|error| Transient { what: "registry", detail: error.to_string() })?;
         }
-        for (slot, record) in std::mem::take(&mut self.unread) {
+        let mut unread = std::mem::take(&mut self.unread).into_iter();
+        while let Some((slot, record)) = unread.next() {
             if !self.take_held(slot, &record) {
                 self.unread.push((slot, record));
+                self.unread.extend(unread.by_ref());
             }
         }
         Ok(())
@@ -252,6 +254,13 @@ impl Validator {
     }
 }
 
+#[cfg(test)]
+impl Validator {
+    pub(crate) fn waiting(&self) -> i64 {
+        self.state.waiting().values().map(|(count, _)| count).sum()
+    }
+}
+
 impl kafka::Processor for Validator {
     fn assigned(&mut self, slot: Slot) {
         self.state.begin(slot);
@@ -266,7 +275,8 @@ impl kafka::Processor for Validator {
                 self.state.set_golden(slot, &Topical::new(domain, key), value);
             }
             Some(TopicKind::Held) => {
-                if !self.take_held(slot, &record) {
+                // In order: a tombstone must not overtake the record that it ends.
+                if !self.unread.is_empty() || !self.take_held(slot, &record) {
                     self.unread.push((slot, record));
                 }
             }

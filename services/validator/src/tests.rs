@@ -176,6 +176,19 @@ fn a_restart_restores_what_waits_with_its_deadline() {
 }
 
 #[test]
+fn what_was_released_does_not_come_back_with_a_process_that_must_learn_the_schemas_first() {
+    let mut driver = Driver::new();
+    driver.send(item("4711/C", 3).data(json!({"base_uom": "SET"})));
+    driver.send(item("4712/C", 4).data(json!({"base_uom": "BOX"})));
+    driver.send(unit("SET", 5));
+    driver.turn();
+    driver.restart_before_the_registry();
+    driver.turn();
+    assert_eq!(driver.waiting(), 1, "4712 waits, 4711 does not any more");
+    assert_eq!(driver.held("item/4712/C").len(), 1);
+}
+
+#[test]
 fn an_aborted_batch_leaves_nothing_behind_and_is_decided_the_same_again() {
     let mut driver = Driver::new();
     driver.send(customer("C-2", 10).data(json!({"parent_customer_id": "C-1"})));

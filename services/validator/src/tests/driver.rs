@@ -323,6 +323,15 @@ impl Driver {
         self.shared.view.put(&self.shared.reader, draft.record, Some(&bytes));
     }
 
+    /// A new process that knows no schema while it restores.
+    pub(super) fn restart_before_the_registry(&mut self) {
+        self.shared = Arc::new(shared_with(Reader::default()));
+        self.restart();
+        for (schema, id) in ids() {
+            self.shared.reader.learn(id, schema.text());
+        }
+    }
+
     /// A new process: nothing but the topics.
     pub(super) fn restart(&mut self) {
         self.validator = Validator::new(Arc::clone(&self.shared), 0);
@@ -361,6 +370,11 @@ impl Driver {
         held.unwrap_or_default().waiting
     }
 
+    /// How many changes wait in the worker's state.
+    pub(super) fn waiting(&self) -> i64 {
+        self.validator.waiting()
+    }
+
     pub(super) fn letters(&self) -> Vec<DeadLetter> {
         let letters = self.log.iter().filter(|out| out.topic == self.shared.topics.dlq("validator"));
         letters.map(|out| self.shared.reader.decode(out.value.as_deref().unwrap()).unwrap()).collect()
@@ -380,12 +394,19 @@ impl Driver {
     }
 }
 
+fn ids() -> impl Iterator<Item = (Schema, i32)> {
+    Schema::ALL.iter().copied().zip(1..)
+}
+
 fn shared() -> Shared {
-    let ids: Vec<(Schema, i32)> = Schema::ALL.iter().copied().zip(1..).collect();
     let reader = Reader::default();
-    for (schema, id) in &ids {
-        reader.learn(*id, schema.text());
+    for (schema, id) in ids() {
+        reader.learn(id, schema.text());
     }
+    shared_with(reader)
+}
+
+fn shared_with(reader: Reader) -> Shared {
     let mut registry = registry::Config::new(vec!["http://127.0.0.1:1".to_owned()]);
     registry.retry_for = std::time::Duration::ZERO;
     let mut domains = BTreeMap::new();
@@ -412,7 +433,7 @@ fn shared() -> Shared {
         Arc::new(landscape),
         Topics::new("mdm."),
         Arc::new(reader),
-        Writer::new(ids.into_iter().collect()),
+        Writer::new(ids().collect()),
         Registry::new(registry).unwrap(),
         Arc::new(View::default()),
         Health::default(),
