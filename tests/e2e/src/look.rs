@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use avro::{Topics, Wire};
 use devstack::Stack;
 use kafka::{Client, Record};
-use model::{Change, DeadLetter, Domain, Golden, Held, Ledger, LedgerEntry, LetterStatus, Receipt, RecordKey};
+use model::{
+    AuditEntry, Change, Command, DeadLetter, Domain, Golden, Held, Ledger, LedgerEntry, LetterStatus, Plan, Receipt, RecordKey,
+};
 use registry::Registry;
 
 /// Reads and decodes the topics of one stack.
@@ -143,6 +145,32 @@ impl Look {
     /// When the topic cannot be read.
     pub async fn letter_states(&self) -> Result<BTreeMap<String, LetterStatus>> {
         self.newest::<LetterStatus>(&self.topics.deadletter()).await
+    }
+
+    /// Every plan as it stands.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn plans(&self) -> Result<BTreeMap<String, Plan>> {
+        self.newest::<Plan>(&self.topics.plan()).await
+    }
+
+    /// Everything in `audit`.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn audit(&self) -> Result<Vec<AuditEntry>> {
+        let records = self.decoded::<AuditEntry>(&self.topics.audit()).await?;
+        Ok(records.into_iter().filter_map(|(_, entry)| entry).collect())
+    }
+
+    /// Everything in `command.<stage>`.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn commands(&self, stage: &str) -> Result<Vec<Command>> {
+        let records = self.decoded::<Command>(&self.topics.command(stage)).await?;
+        Ok(records.into_iter().filter_map(|(_, command)| command).collect())
     }
 
     /// What waits at the validator, by `domain/key`.

@@ -6,6 +6,7 @@ mod broker;
 mod kill;
 mod outage;
 mod publisher;
+mod replay;
 mod sharing;
 mod sink;
 mod world;
