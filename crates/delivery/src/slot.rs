@@ -33,6 +33,8 @@ use crate::{Answer, AnswerClass, Chain, CommitTracker, Problem};
 pub struct SlotState<P> {
     setup: Setup,
     known: HashMap<Topical, Known>,
+    /// Parked keys per domain: counted along, because a slot may know a million keys.
+    parked: BTreeMap<model::Domain, i64>,
     lanes: HashMap<Topical, Lane<P>>,
     /// Keys whose next call may start, oldest first.
     ready: VecDeque<Topical>,
@@ -283,9 +285,10 @@ impl<P: Clone> SlotState<P> {
         self.paused.is_some()
     }
 
-    /// Keys stopped by a permanent error, for the gauge.
-    pub fn parked(&self) -> impl Iterator<Item = &Topical> {
-        self.known.iter().filter(|(_, known)| known.state() == LedgerState::Parked).map(|(key, _)| key)
+    /// How many keys of each domain are stopped by a permanent error.
+    #[must_use]
+    pub fn parked(&self) -> &BTreeMap<model::Domain, i64> {
+        &self.parked
     }
 
     /// Keys with work, and keys known.
@@ -419,6 +422,21 @@ impl<P: Clone> SlotState<P> {
     fn before_call(&mut self, queued: &Queued<P>) {
         if self.bug == Some(tests::Bug::CommitBeforeEffect) {
             self.done(queued.tickets.clone());
+        }
+    }
+
+    /// Every change of a key's durable state goes through here.
+    fn remember(&mut self, key: Topical, known: Option<Known>) {
+        let is_parked = |known: &Known| known.state() == LedgerState::Parked;
+        let mut change = i64::from(known.as_ref().is_some_and(is_parked));
+        let domain = key.domain;
+        let before = match known {
+            Some(known) => self.known.insert(key, known),
+            None => self.known.remove(&key),
+        };
+        change -= i64::from(before.as_ref().is_some_and(is_parked));
+        if change != 0 {
+            *self.parked.entry(domain).or_insert(0) += change;
         }
     }
 

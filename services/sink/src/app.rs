@@ -189,7 +189,9 @@ impl Owned {
                 served.await;
                 drop(done);
             });
-            self.slots.insert(slot, Running { epoch, inbox, gone, ended });
+            if let Some(before) = self.slots.insert(slot, Running { epoch, inbox, gone, ended }) {
+                before.gone.cancel();
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Taking a slot over: its ledger up to the uncommitted end, the own lease, and what a former owner wrote in between.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use delivery::{Setup, SlotState};
@@ -60,6 +60,8 @@ async fn attempt(shared: &Shared, slot: Slot) -> anyhow::Result<Restored> {
     let is_empty = records.is_empty();
     drop(records);
 
+    // A lease of somebody who is no longer a member would disown the real owner's entries.
+    anyhow::ensure!(shared.handle.may_call(), "the membership of this instance is in doubt");
     let lease = shared.writer.encode(&Ledger { entry: None, lease: Some(state.lease(false)) })?;
     let outgoing = lease_record(topic, slot, lease);
     let epoch = shared.producer.send(&outgoing).await.context("writing the lease")?;
@@ -131,13 +133,4 @@ fn put(shared: &Shared, state: &mut SlotState<Arc<Taken>>, record: &Record) {
     if let Some(entry) = ledger(shared, record).and_then(|ledger| ledger.entry) {
         state.restore(key, Some(entry));
     }
-}
-
-/// Parked keys per domain, for the gauge.
-pub(crate) fn parked(state: &SlotState<Arc<Taken>>) -> BTreeMap<model::Domain, i64> {
-    let mut counts = BTreeMap::new();
-    for key in state.parked() {
-        *counts.entry(key.domain).or_insert(0) += 1;
-    }
-    counts
 }

@@ -72,6 +72,8 @@ pub(crate) struct SlotActor {
     board: Arc<Board>,
     slot: Slot,
     epoch: u64,
+    /// The slot is somebody else's: nothing may be written any more.
+    gone: service::CancellationToken,
     inbox: mpsc::UnboundedReceiver<Input>,
     sender: mpsc::UnboundedSender<Input>,
     state: SlotState<Arc<Taken>>,
@@ -89,7 +91,9 @@ pub(crate) struct SlotActor {
     /// Waits for a place at the destination.
     is_full: bool,
     wake_at: Option<Timestamp>,
+    /// What the gauge and the board were told last.
     parked: BTreeMap<Domain, i64>,
+    posted: Option<Option<model::ledger::Paused>>,
 }
 
 /// Takes the slot over and serves it until it is drained or `inbox` closes.
@@ -114,6 +118,7 @@ pub(crate) async fn serve(
     let mut tasks = JoinSet::new();
     tasks.spawn(acknowledgements);
     let mut actor = SlotActor {
+        gone,
         calls_from: if restored.was_unclean { started.plus(shared.request_timeout) } else { started },
         state: restored.state,
         backlogs: BTreeMap::new(),
@@ -125,6 +130,7 @@ pub(crate) async fn serve(
         is_full: false,
         wake_at: None,
         parked: BTreeMap::new(),
+        posted: None,
         shared,
         board,
         slot,
@@ -142,6 +148,13 @@ pub(crate) async fn serve(
 impl SlotActor {
     async fn run(&mut self) {
         loop {
+            if !self.shared.handle.may_call() {
+                // Perhaps the slot has another owner by now. Answers and acknowledgements wait: what they lead to are writes.
+                tokio::select! {
+                    () = self.gone.cancelled() => return,
+                    () = tokio::time::sleep(PROOF) => continue,
+                }
+            }
             self.carry_out().await;
             self.pump().await;
             self.post();
@@ -151,6 +164,7 @@ impl SlotActor {
             let due = self.next_wake();
             let shared = Arc::clone(&self.shared);
             tokio::select! {
+                () = self.gone.cancelled() => return,
                 input = self.inbox.recv() => match input {
                     Some(input) => self.take_in(input),
                     None => return,
@@ -454,12 +468,17 @@ impl SlotActor {
         Instant::now() + wait.max(Duration::from_millis(1))
     }
 
-    /// Tells the others how it stands.
+    /// Tells the others how it stands, where that changed.
     fn post(&mut self) {
-        self.board.post(self.slot, self.state.paused());
-        let parked = restore::parked(&self.state);
-        self.gauge(&parked);
-        self.parked = parked;
+        if self.posted.as_ref().is_none_or(|posted| posted.as_ref() != self.state.paused()) {
+            self.board.post(self.slot, self.state.paused());
+            self.posted = Some(self.state.paused().cloned());
+        }
+        if self.parked != *self.state.parked() {
+            let parked = self.state.parked().clone();
+            self.gauge(&parked);
+            self.parked = parked;
+        }
     }
 
     fn gauge(&self, parked: &BTreeMap<Domain, i64>) {

@@ -15,6 +15,7 @@ impl<P: Clone> SlotState<P> {
         Self {
             setup,
             known: HashMap::new(),
+            parked: BTreeMap::new(),
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -42,7 +43,12 @@ impl<P: Clone> SlotState<P> {
 
     /// A lease record found at this offset of the ledger.
     pub fn restore_lease(&mut self, offset: i64, lease: Lease) {
-        self.restored_epoch = lease.epoch.unwrap_or(offset);
+        let epoch = lease.epoch.unwrap_or(offset);
+        if epoch < self.restored_epoch {
+            // A former owner that woke up late; the slot is no longer its own.
+            return;
+        }
+        self.restored_epoch = epoch;
         self.was_clean = Some(lease.clean);
         self.paused = lease.paused;
         self.caught_up_at = lease.caught_up_at;
@@ -57,8 +63,7 @@ impl<P: Clone> SlotState<P> {
     /// ignored: its revision is offered again under the same idempotency key.
     pub fn restore(&mut self, key: Topical, entry: Option<LedgerEntry>) {
         let Some(mut entry) = entry else {
-            self.known.remove(&key);
-            return;
+            return self.remember(key, None);
         };
         if entry.lease_epoch < self.restored_epoch {
             self.actions.push_back(Action::Count(key.domain, Counted::LateEntry));
@@ -75,7 +80,7 @@ impl<P: Clone> SlotState<P> {
                 self.head = Some(receipt);
             }
         }
-        self.known.insert(key, Known::of(entry));
+        self.remember(key, Some(Known::of(entry)));
     }
 
     /// True when the last owner may still have a call on its way: one request timeout has to pass before the first call.

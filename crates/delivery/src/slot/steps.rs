@@ -55,12 +55,12 @@ impl<P: Clone> SlotState<P> {
                     }
                     // Invariant: the entry that holds the head of the chain never loses it to a later write of the same key.
                     entry.receipt = self.head.clone().filter(|head| head.domain == key.domain && head.key == key.key);
-                    self.known.insert(key.clone(), *known);
+                    self.remember(key.clone(), Some(*known));
                     Action::WriteLedger(job, key, Box::new(entry))
                 }
                 Step::Erase => {
                     let key = key.clone().expect("an erased entry belongs to a key");
-                    self.known.remove(&key);
+                    self.remember(key.clone(), None);
                     Action::EraseLedger(job, key)
                 }
                 Step::Receipt => Action::WriteReceipt(job, sealed.clone().expect("sealed by the ledger step before")),
