@@ -118,6 +118,8 @@ pub fn sentence(reason: Reason, words: &Words<'_>, now: Timestamp) -> String {
         Reason::Blocked => match (words.by, words.text) {
             (Some(by), Some(text)) => format!("blocked by {by}: {text}"),
             (Some(by), None) => format!("blocked by {by}"),
+            // The sink's own words name who blocked it.
+            (None, Some(text)) if text.starts_with("by ") => format!("blocked {text}"),
             (None, Some(text)) => format!("blocked: {text}"),
             (None, None) => "blocked".to_owned(),
         },
@@ -239,6 +241,11 @@ mod tests {
             (Reason::Retrying, words.clone(), "try 3, next at 14:00 UTC"),
             (Reason::Refused, words.clone(), "refused: UNIT_UNKNOWN; parked"),
             (Reason::Blocked, words.clone(), "blocked by j.rao: line 4 stop"),
+            (
+                Reason::Blocked,
+                Words { by: None, text: Some("by j.rao: wrong drawing"), ..words.clone() },
+                "blocked by j.rao: wrong drawing",
+            ),
             (Reason::Receipt, words.clone(), "sent, no answer yet"),
             (Reason::Resync, words.clone(), "destination is being resynced"),
             (Reason::NotNeeded, words.clone(), "not needed here: item_type != 'RAW'"),
