@@ -190,3 +190,37 @@ async fn what_the_validator_refused_is_judged_again_and_replayed_when_its_unit_h
     assert_eq!(cause.as_deref(), Some(open[0].id.0.as_str()), "golden names the letter that brought it");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_cannot_be_mapped_is_captured_again_and_a_discard_ends_a_park() -> Result<()> {
+    let mut world = World::start(|_| {}).await?;
+    let person = Person::of(&world).await?;
+    let header = "item_id;revision;description;base_uom;net_weight;pack_uom;pack_size\n";
+    world.drop("items", &format!("{header}X-1;A;a weight in words;C62;heavy;CT;2\n"))?;
+    let open = letters(&world, 1, LetterState::Open).await?;
+    assert_eq!((open[0].system.as_str(), open[0].stage), ("erp", Stage::Capture));
+
+    // The mapping is as it was: the same letter comes back.
+    person.asks(Act::Plan, "p-1", Some(of("erp"))).await?;
+    plan(&world, "p-1", |plan| plan.would_apply == 1).await?;
+    person.asks(Act::Run, "p-1", None).await?;
+    let done = plan(&world, "p-1", |plan| plan.state == PlanState::Done).await?;
+    assert_eq!((done.sent, done.refused), (1, 1), "{done:?}");
+    assert_eq!(letters(&world, 1, LetterState::Open).await?[0].hops, 1);
+
+    // A good row closes it by itself.
+    world.drop("items", &format!("{header}X-1;A;a weight in words;C62;1.5;CT;2\n"))?;
+    letters(&world, 1, LetterState::Superseded).await?;
+
+    world.stack.systems.plant(PUNE)?.refuse(&key(1));
+    world.write_items([1])?;
+    letters(&world, 1, LetterState::Open).await?;
+    person.asks(Act::DiscardLetters, "d-1", Some(of(PUNE))).await?;
+    letters(&world, 1, LetterState::Discarded).await?;
+    until("the park to end", PATIENCE, || async {
+        let ledger = world.look.ledger(PUNE).await.map_err(|error| format!("{error:#}"))?;
+        let state = ledger.get(&format!("item/{}", key(1))).map(|entry| entry.state);
+        if state == Some(model::LedgerState::Parked) || state.is_none() { Err(format!("{state:?}")) } else { Ok(()) }
+    })
+    .await
+}
