@@ -56,6 +56,8 @@ pub(crate) struct Batch {
     pub(crate) records: Vec<Outgoing>,
     /// The newest entry of each cursor key.
     pub(crate) cursor: BTreeMap<String, Option<Cursor>>,
+    /// What the cursor topic holds of these keys before the transaction.
+    pub(crate) before: BTreeMap<String, Option<Cursor>>,
     pub(crate) tally: Tally,
     rows: usize,
     bytes: usize,
@@ -147,7 +149,7 @@ impl Capture {
 
     pub(crate) fn batch(&mut self) -> Batch {
         self.uncaused.clear();
-        std::mem::take(&mut self.batch)
+        Batch { before: self.memory.take_before(), ..std::mem::take(&mut self.batch) }
     }
 
     /// Where the stream will be read on, durable with everything before it.

@@ -20,6 +20,8 @@ pub(crate) struct Memory {
     commands: Option<String>,
     /// Which source key stands for a record: a second one would fence the first one off.
     holders: HashMap<(Domain, RecordKey), (usize, String)>,
+    /// What the cursor topic holds of the keys that changed since the last batch: were it something else, somebody else wrote it.
+    before: BTreeMap<String, Option<Cursor>>,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,7 @@ impl Memory {
                 live: 0,
             })
             .collect();
-        Self { epoch, streams, commands: None, holders: HashMap::new() }
+        Self { epoch, streams, commands: None, holders: HashMap::new(), before: BTreeMap::new() }
     }
 
     /// Takes up one record of the cursor topic, in the order of the topic. Streams that the landscape no longer has are left alone.
@@ -111,6 +113,11 @@ impl Memory {
             (Some(source_key), _) => self.forget(index, source_key),
         }
         epoch
+    }
+
+    /// What was durable of every key that changed since this was asked last.
+    pub(crate) fn take_before(&mut self) -> BTreeMap<String, Option<Cursor>> {
+        std::mem::take(&mut self.before)
     }
 
     pub(crate) fn position(&self, stream: usize) -> Option<&str> {
@@ -188,6 +195,7 @@ impl Memory {
     /// Remembers the open letter of a key that could not be read or mapped, or of a file.
     pub(crate) fn refuse(&mut self, stream: usize, source_key: &str, letter: &LetterId) -> Entry {
         if source_key.starts_with(NOTICE) {
+            self.keep_before(stream, source_key);
             self.streams[stream].notices.insert(source_key.to_owned(), letter.clone());
             let sent = Sent { letter: Some(letter.0.clone()), ..self.nothing() };
             return self.entry(stream, source_key, sent);
@@ -210,6 +218,7 @@ impl Memory {
 
     /// Forgets a notice: its letter, and the tombstone.
     pub(crate) fn close_notice(&mut self, stream: usize, notice: &str) -> Option<(LetterId, Entry)> {
+        self.keep_before(stream, notice);
         let letter = self.streams[stream].notices.remove(notice)?;
         Some((letter, (format!("{}/{notice}", self.streams[stream].name), None)))
     }
@@ -249,12 +258,16 @@ impl Memory {
     }
 
     pub(crate) fn move_to(&mut self, stream: usize, position: String) -> Entry {
-        self.streams[stream].position = Some(position.clone());
+        let last = self.streams[stream].position.replace(position.clone());
+        let before = last.map(|last| Cursor { position: Some(last), sent: None, epoch: self.epoch });
+        self.before.entry(self.streams[stream].name.clone()).or_insert(before);
         (self.streams[stream].name.clone(), Some(Cursor { position: Some(position), sent: None, epoch: self.epoch }))
     }
 
     pub(crate) fn move_commands(&mut self, position: String) -> Entry {
-        self.commands = Some(position.clone());
+        let last = self.commands.replace(position.clone());
+        let before = last.map(|last| Cursor { position: Some(last), sent: None, epoch: self.epoch });
+        self.before.entry(COMMANDS.to_owned()).or_insert(before);
         (COMMANDS.to_owned(), Some(Cursor { position: Some(position), sent: None, epoch: self.epoch }))
     }
 
@@ -271,8 +284,22 @@ impl Memory {
     }
 
     fn enter(&mut self, stream: usize, source_key: &str, sent: Sent) -> Entry {
+        self.keep_before(stream, source_key);
         self.put(stream, source_key, sent.clone());
         self.entry(stream, source_key, sent)
+    }
+
+    fn keep_before(&mut self, stream: usize, source_key: &str) {
+        let key = format!("{}/{source_key}", self.streams[stream].name);
+        if self.before.contains_key(&key) {
+            return;
+        }
+        let sent = match self.streams[stream].notices.get(source_key) {
+            Some(letter) => Some(Sent { letter: Some(letter.0.clone()), ..self.nothing() }),
+            None => self.sent(stream, source_key).cloned(),
+        };
+        let before = sent.map(|sent| Cursor { position: None, sent: Some(sent), epoch: self.epoch });
+        self.before.insert(key, before);
     }
 
     fn entry(&self, stream: usize, source_key: &str, sent: Sent) -> Entry {

@@ -4,7 +4,7 @@
 //! end: there are its entries, or there are not, and then it is written again. Only another publisher of the same source ends this.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,12 +60,11 @@ impl Writer {
                     return Err(Exit::again(anyhow::anyhow!("another publisher of this source took over `{id}`")));
                 }
                 Err(TransactError::Fatal(error)) => return Err(Exit::died(error)),
-                Err(unknown @ TransactError::Unknown(_)) => {
-                    if self.is_durable(&batch.cursor).await {
-                        break;
-                    }
-                    unknown
-                }
+                Err(unknown @ TransactError::Unknown(_)) => match self.look_up(&batch.cursor, &batch.before).await {
+                    Outcome::Durable => break,
+                    Outcome::Absent => unknown,
+                    Outcome::Foreign => return Err(Exit::again(anyhow::anyhow!("{FOREIGN}"))),
+                },
                 Err(aborted @ TransactError::Aborted(_)) => aborted,
             };
             let error = format!("{:#}", anyhow::Error::new(trouble));
@@ -98,14 +97,15 @@ impl Writer {
         Ok(())
     }
 
-    async fn is_durable(&self, entries: &std::collections::BTreeMap<String, Option<Cursor>>) -> bool {
+    /// What became of a transaction without answer.
+    async fn look_up(&self, entries: &Entries, before: &Entries) -> Outcome {
         let mut pause = PAUSES.0;
         loop {
             match self.cursors().await {
                 Ok(cursors) => {
                     let mut newest: HashMap<String, Option<Cursor>> = HashMap::new();
                     newest.extend(cursors);
-                    return entries.iter().all(|(key, entry)| newest.get(key).cloned().flatten() == *entry);
+                    return judge(&newest, entries, before);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "reading the cursor back");
@@ -152,6 +152,36 @@ impl Writer {
     fn outgoing(&self, key: &str, cursor: Option<&Cursor>) -> Result<Outgoing, Exit> {
         let value = cursor.map(|cursor| self.codec.encode(cursor)).transpose().map_err(Exit::died)?;
         Ok(Outgoing { topic: self.cursor_topic.clone(), slot: Slot(0), key: key.to_owned(), value, headers: Vec::new() })
+    }
+}
+
+const FOREIGN: &str = "another publisher of this source wrote meanwhile; its memory must be read again";
+
+type Entries = BTreeMap<String, Option<Cursor>>;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Durable,
+    /// Nothing of it: write it again.
+    Absent,
+    /// Neither this batch nor what was there before it: our memory is not the topic's.
+    Foreign,
+}
+
+fn judge(newest: &HashMap<String, Option<Cursor>>, entries: &Entries, before: &Entries) -> Outcome {
+    // An epoch that was raised since is no other content.
+    let same = |found: &Option<Cursor>, wanted: &Option<Cursor>| match (found, wanted) {
+        (Some(found), Some(wanted)) => (&found.position, &found.sent) == (&wanted.position, &wanted.sent),
+        (None, None) => true,
+        (None, Some(_)) | (Some(_), None) => false,
+    };
+    let all = |wanted: &Entries| wanted.iter().all(|(key, wanted)| same(&newest.get(key).cloned().flatten(), wanted));
+    if all(entries) {
+        Outcome::Durable
+    } else if all(before) {
+        Outcome::Absent
+    } else {
+        Outcome::Foreign
     }
 }
 
@@ -202,6 +232,34 @@ impl Complaint {
         if self.last.take().is_some() {
             tracing::info!(source, left_out = self.left_out, "the source is available again");
             self.left_out = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(list: &[(&str, Option<&str>)]) -> Entries {
+        list.iter().map(|(key, text)| ((*key).to_owned(), text.map(cursor))).collect()
+    }
+
+    fn cursor(text: &str) -> Cursor {
+        Cursor { position: Some(text.to_owned()), sent: None, epoch: 1 }
+    }
+
+    #[test]
+    fn a_transaction_without_answer_is_there_or_not_or_somebody_else_wrote() {
+        let before = entries(&[("a", Some("1")), ("b", None)]);
+        let batch = entries(&[("a", Some("2")), ("b", Some("2"))]);
+        for (found, outcome) in [
+            (entries(&[("a", Some("2")), ("b", Some("2")), ("c", Some("9"))]), Outcome::Durable),
+            (entries(&[("a", Some("1"))]), Outcome::Absent),
+            (entries(&[("a", Some("1")), ("b", None)]), Outcome::Absent),
+            (entries(&[("a", Some("3")), ("b", Some("3"))]), Outcome::Foreign),
+            (entries(&[]), Outcome::Foreign),
+        ] {
+            assert_eq!(judge(&found.clone().into_iter().collect(), &batch, &before), outcome, "{found:?}");
         }
     }
 }

@@ -200,3 +200,24 @@ fn what_was_written_restores_the_same_memory() {
     assert_eq!(shown(&restored.memory), shown(&case.memory));
     assert_eq!(restored.decide_in(ITEMS, "2", "P-1/A", "b", None), Decision::Taken { by: "1".into() });
 }
+
+#[test]
+fn what_was_durable_before_a_batch_is_known_of_every_key_that_it_changes() {
+    let mut case = Case::new();
+    case.row("1", "P-1/A", "a", None);
+    case.memory.move_to(ITEMS, "here".into());
+    let first = case.memory.take_before();
+    assert!(first.values().all(Option::is_none), "{first:?}");
+    assert_eq!(first.keys().collect::<Vec<_>>(), ["items", "items/1"]);
+    let durable = case.memory.sent(ITEMS, "1").cloned();
+    case.row("1", "P-1/A", "b", None);
+    case.row("1", "P-1/A", "c", None);
+    case.memory.move_to(ITEMS, "there".into());
+    case.memory.refuse(ITEMS, "!row:items.csv:7", &LetterId("erp/item/3".into()));
+    let second = case.memory.take_before();
+    assert_eq!(second["items/1"].as_ref().unwrap().sent, durable);
+    assert_eq!(second["items"].as_ref().unwrap().position.as_deref(), Some("here"));
+    assert_eq!(second["items/!row:items.csv:7"], None);
+    case.memory.close_notice(ITEMS, "!row:items.csv:7").unwrap();
+    assert!(case.memory.take_before()["items/!row:items.csv:7"].is_some());
+}
