@@ -43,24 +43,14 @@ pub(crate) fn is_json(text: &str) -> Result<(), Error> {
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    let mut unknown = Vec::new();
+    let mut unknown = None;
     let mut json = serde_json::Deserializer::from_str(text);
-    let mut note = |path: serde_ignored::Path<'_>| unknown.push(pointer(&path.to_string()));
-    let ignoring = serde_ignored::Deserializer::new(&mut json, &mut note);
-    let record: T = serde_path_to_error::deserialize(ignoring).map_err(|error| {
-        let path = pointer(&error.path().to_string());
-        let inner = error.into_inner();
-        if inner.is_syntax() || inner.is_eof() {
-            return not_json(text, &inner);
-        }
-        let observed = observed(text, &path);
-        let message = without_position(&inner.to_string());
-        let message = if path.is_empty() { message } else { format!("{path}: {message}") };
-        let code = if path.is_empty() { Error::OUTPUT } else { Error::VALUE };
-        Error { field: Some(path), observed, ..output(code, message) }
-    })?;
+    let mut note = |path: serde_ignored::Path<'_>| {
+        unknown.get_or_insert_with(|| pointer(&path.to_string()));
+    };
+    let record = T::deserialize(serde_ignored::Deserializer::new(&mut json, &mut note)).map_err(|_| misfit::<T>(text))?;
     json.end().map_err(|error| not_json(text, &error))?;
-    match unknown.into_iter().next() {
+    match unknown {
         None => Ok(record),
         Some(path) => {
             let observed = observed(text, &path);
@@ -71,6 +61,24 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
             })
         }
     }
+}
+
+/// Reads a second time for the path: keeping it costs more than reading, and nearly all records fit.
+fn misfit<T: DeserializeOwned>(text: &str) -> Error {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut json) else {
+        return output(Error::OUTPUT, "the mapping's output is not a record".to_owned());
+    };
+    let path = pointer(&error.path().to_string());
+    let inner = error.into_inner();
+    if inner.is_syntax() || inner.is_eof() {
+        return not_json(text, &inner);
+    }
+    let observed = observed(text, &path);
+    let message = without_position(&inner.to_string());
+    let message = if path.is_empty() { message } else { format!("{path}: {message}") };
+    let code = if path.is_empty() { Error::OUTPUT } else { Error::VALUE };
+    Error { field: Some(path), observed, ..output(code, message) }
 }
 
 /// The model reads an unknown symbol as `UNKNOWN`, so that readers never break; a mapping that writes one has made a mistake.
