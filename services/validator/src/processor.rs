@@ -83,6 +83,13 @@ impl Validator {
         true
     }
 
+    /// A tombstone must not overtake the record that it ends: from the first unread one on, all wait.
+    fn take_in_order(&mut self, slot: Slot, record: Record) {
+        if !self.unread.is_empty() || !self.take_held(slot, &record) {
+            self.unread.push((slot, record));
+        }
+    }
+
     /// Asks the registry for what the state or the batch needs.
     fn learn(&mut self, values: &[&[u8]]) -> Result<(), Transient> {
         let reader = Arc::clone(&self.shared.reader);
@@ -274,12 +281,7 @@ impl kafka::Processor for Validator {
                 let value = record.value.map(Vec::into_boxed_slice);
                 self.state.set_golden(slot, &Topical::new(domain, key), value);
             }
-            Some(TopicKind::Held) => {
-                // In order: a tombstone must not overtake the record that it ends.
-                if !self.unread.is_empty() || !self.take_held(slot, &record) {
-                    self.unread.push((slot, record));
-                }
-            }
+            Some(TopicKind::Held) => self.take_in_order(slot, record),
             _ => {}
         }
     }

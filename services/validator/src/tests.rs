@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say so loudly")]
-
 mod driver;
 
 use model::{Act, LetterClass, Reason, ReceiptOutcome, Severity};

@@ -21,14 +21,14 @@ pub(crate) fn luhn(digits: &[u32]) -> bool {
             _ => (digit * 2) % 10 + digit / 5,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// GS1 mod 10 (GTIN, GLN): weights 3 and 1 from the right, the last being the check digit.
 pub(crate) fn gs1(text: &str, lengths: &[usize]) -> bool {
     let Some(digits) = digits(text).filter(|digits| lengths.contains(&digits.len())) else { return false };
     let sum: u32 = digits.iter().rev().enumerate().map(|(index, digit)| digit * if index % 2 == 0 { 1 } else { 3 }).sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// ISO 7064 mod 11,10: the check of German VAT numbers.
