@@ -9,7 +9,13 @@ use registry::Registry;
 use service::{CancellationToken, Context, Exit};
 use tokio::runtime::Handle;
 
-use crate::{Config, archive::Archive, config::NAME, desk::Desk, execute::Replayer};
+use crate::{
+    Config,
+    archive::Archive,
+    config::NAME,
+    desk::Desk,
+    execute::{Replayer, Views},
+};
 
 /// The replayer, built and ready to work.
 pub struct App {
@@ -42,15 +48,12 @@ impl service::App for App {
 
         let group = config.identity();
         let following = context.stop.child_token();
-        let followed = Follower::spawn(
-            FollowConfig {
-                client: client.clone(),
-                group: group.clone(),
-                topics: config.followed().into_iter().map(|topic| (topic, Start::Beginning)).collect(),
-            },
-            following.clone(),
-        )
-        .map_err(Exit::config)?;
+        let follow = |topics: Vec<String>| {
+            let topics = topics.into_iter().map(|topic| (topic, Start::Beginning)).collect();
+            let config = FollowConfig { client: client.clone(), group: group.clone(), topics };
+            Follower::spawn(config, following.clone()).map_err(Exit::config)
+        };
+        let followed = Views { golden: follow(config.views())?, ledgers: follow(config.ledgers())? };
         let runtime = Handle::current();
         let fetcher = Fetcher::new(&client, &group).map_err(Exit::config)?;
 
@@ -117,7 +120,8 @@ async fn wait_for_topics(context: &Context<Args>, config: &Config, client: &Clie
     let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
     let mut touched = config.inputs();
     touched.extend(config.state());
-    touched.extend(config.followed());
+    touched.extend(config.views());
+    touched.extend(config.ledgers());
     touched.extend(domains.iter().map(|domain| context.topics.change(*domain)));
     touched.extend(sources.iter().chain(&destinations).chain(&["validator"]).map(|stage| context.topics.command(stage)));
     let mut specs =

@@ -51,12 +51,17 @@ impl Config {
         vec![self.topics.deadletter(), self.topics.plan(), self.topics.audit()]
     }
 
-    /// Followed from the beginning: what the others know.
+    /// Followed from the beginning: where each golden record lies, and which destinations are open.
     #[must_use]
-    pub fn followed(&self) -> Vec<String> {
-        let mut followed: Vec<String> = self.landscape.domains.keys().map(|domain| self.topics.golden(*domain)).collect();
-        followed.extend(self.landscape.destinations.keys().map(|destination| self.topics.ledger(destination)));
-        followed.push(self.topics.destination());
-        followed
+    pub fn views(&self) -> Vec<String> {
+        let mut views: Vec<String> = self.landscape.domains.keys().map(|domain| self.topics.golden(*domain)).collect();
+        views.push(self.topics.destination());
+        views
+    }
+
+    /// Followed from the beginning, after those: what each destination has of a key that matters.
+    #[must_use]
+    pub fn ledgers(&self) -> Vec<String> {
+        self.landscape.destinations.keys().map(|destination| self.topics.ledger(destination)).collect()
     }
 }

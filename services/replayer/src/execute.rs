@@ -48,11 +48,18 @@ pub(crate) struct Replayer {
     pub(crate) looked: Vec<(Topical, i64)>,
     /// Counted when the transaction is durable.
     pub(crate) counts: Vec<Count>,
-    followed: mpsc::Receiver<Followed>,
+    followed: Views,
     /// A followed record whose schema could not be had yet.
     stuck: Option<Record>,
     is_restored: bool,
     health: Health,
+}
+
+/// The followed topics, in the order in which they are read at start. The ledgers come last: which of their entries matter depends
+/// on the letters and on the deleted records.
+pub(crate) struct Views {
+    pub(crate) golden: mpsc::Receiver<Followed>,
+    pub(crate) ledgers: mpsc::Receiver<Followed>,
 }
 
 /// A metric that moves with the transaction.
@@ -71,7 +78,7 @@ impl Replayer {
         registry: Registry,
         runtime: Handle,
         archive: Archive,
-        followed: mpsc::Receiver<Followed>,
+        followed: Views,
         health: Health,
     ) -> Self {
         let desk = Desk::new(config.topics.clone(), config.slots(), writer);
@@ -103,14 +110,18 @@ impl Replayer {
         for _ in 0..FACTS_PER_TURN {
             let record = match self.stuck.take() {
                 Some(record) => record,
-                None => match self.followed.try_recv() {
-                    Ok(Followed::Record(record)) => record,
-                    Ok(Followed::CaughtUp) => {
+                None => match self.next_followed() {
+                    Some(Followed::Record(record)) => record,
+                    Some(Followed::CaughtUp) if self.knowledge.is_golden_caught_up() => {
                         self.health.ready(VIEW);
                         self.knowledge.learn(Fact::CaughtUp, &self.book);
                         continue;
                     }
-                    Err(_) => return Ok(()),
+                    Some(Followed::CaughtUp) => {
+                        self.knowledge.learn(Fact::GoldenCaughtUp, &self.book);
+                        continue;
+                    }
+                    None => return Ok(()),
                 },
             };
             match self.fact(&record) {
@@ -123,6 +134,13 @@ impl Replayer {
             }
         }
         Ok(())
+    }
+
+    fn next_followed(&mut self) -> Option<Followed> {
+        if let Ok(followed) = self.followed.golden.try_recv() {
+            return Some(followed);
+        }
+        if self.knowledge.is_golden_caught_up() { self.followed.ledgers.try_recv().ok() } else { None }
     }
 
     fn fact(&self, record: &Record) -> Result<Option<Fact>, Transient> {

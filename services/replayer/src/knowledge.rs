@@ -30,7 +30,9 @@ pub(crate) enum Fact {
         entry: Option<Box<LedgerEntry>>,
     },
     Destination(Box<DestinationStatus>),
-    /// Everything that was there at the start has been told.
+    /// Every golden record and every destination that was there at the start has been told; the ledgers follow.
+    GoldenCaughtUp,
+    /// And every ledger.
     CaughtUp,
 }
 
@@ -47,7 +49,7 @@ pub(crate) struct Spot {
 pub(crate) struct Deleted {
     pub(crate) revision: i64,
     pub(crate) at: Timestamp,
-    /// The ledgers were read after this delete was known: a destination without an entry never had the key.
+    /// It was known before the first ledger was read: a destination without an entry never had the key.
     pub(crate) is_complete: bool,
     pub(crate) asked: Option<Timestamp>,
 }
@@ -63,6 +65,7 @@ pub(crate) struct Knowledge {
     pub(crate) deleted: BTreeMap<Topical, Deleted>,
     /// Golden records that may close a letter, until the transaction that looked at them is durable.
     pub(crate) fresh: BTreeMap<Topical, GoldenMeta>,
+    is_golden_caught_up: bool,
     is_caught_up: bool,
 }
 
@@ -72,7 +75,8 @@ impl Knowledge {
             Fact::Golden { place, meta, is_delete, partition, offset } => {
                 if is_delete {
                     let (revision, at) = (meta.revision, meta.accepted_at);
-                    self.deleted.insert(place.clone(), Deleted { revision, at, is_complete: !self.is_caught_up, asked: None });
+                    self.deleted
+                        .insert(place.clone(), Deleted { revision, at, is_complete: !self.is_golden_caught_up, asked: None });
                 } else {
                     self.deleted.remove(&place);
                 }
@@ -91,6 +95,7 @@ impl Knowledge {
             }
             Fact::Ledger { destination, place, entry } => self.ledger(destination, place, entry.map(|entry| *entry), book),
             Fact::Destination(status) => drop(self.destinations.insert(status.destination.clone(), *status)),
+            Fact::GoldenCaughtUp => self.is_golden_caught_up = true,
             Fact::CaughtUp => self.is_caught_up = true,
         }
     }
@@ -120,6 +125,10 @@ impl Knowledge {
         } else {
             ledger.remove(&place);
         }
+    }
+
+    pub(crate) fn is_golden_caught_up(&self) -> bool {
+        self.is_golden_caught_up
     }
 
     pub(crate) fn is_caught_up(&self) -> bool {

@@ -14,7 +14,12 @@ use registry::Registry;
 use service::Health;
 use tokio::{runtime::Runtime, sync::mpsc};
 
-use crate::{Config, archive::Archive, desk, execute::Replayer};
+use crate::{
+    Config,
+    archive::Archive,
+    desk,
+    execute::{Replayer, Views},
+};
 
 pub(super) const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
@@ -24,7 +29,8 @@ pub(super) struct Bench {
     pub(super) topics: Topics,
     writer: Writer,
     reader: Arc<Reader>,
-    followed: mpsc::Sender<Followed>,
+    golden: mpsc::Sender<Followed>,
+    ledgers: mpsc::Sender<Followed>,
     next: HashMap<(String, i32), i64>,
     /// Everything the replayer wrote to its own topics, for a restart.
     own: Vec<Outgoing>,
@@ -64,7 +70,8 @@ impl Bench {
         }
         let mut nobody = registry::Config::new(vec!["http://127.0.0.1:1".to_owned()]);
         nobody.retry_for = Duration::from_millis(1);
-        let (followed, facts) = mpsc::channel(10_000);
+        let (golden, golden_facts) = mpsc::channel(10_000);
+        let (ledgers, ledger_facts) = mpsc::channel(10_000);
         let replayer = Replayer::new(
             Config::new(landscape(), topics.clone()),
             writer.clone(),
@@ -72,12 +79,12 @@ impl Bench {
             Registry::new(nobody).unwrap(),
             runtime.handle().clone(),
             Archive::Memory(HashMap::new()),
-            facts,
+            Views { golden: golden_facts, ledgers: ledger_facts },
             Health::default(),
         );
         let next = HashMap::new();
         let mut bench =
-            Self { replayer, now: START, topics, writer, reader, followed, next, own: own.to_vec(), _runtime: runtime };
+            Self { replayer, now: START, topics, writer, reader, golden, ledgers, next, own: own.to_vec(), _runtime: runtime };
         bench.restore(own);
         bench
     }
@@ -116,7 +123,8 @@ impl Bench {
     }
 
     pub(super) fn caught_up(&mut self) {
-        self.followed.try_send(Followed::CaughtUp).unwrap();
+        self.golden.try_send(Followed::CaughtUp).unwrap();
+        self.ledgers.try_send(Followed::CaughtUp).unwrap();
     }
 
     /// A golden record, followed; `data` none is a delete.
@@ -124,7 +132,7 @@ impl Bench {
         let value = self.writer.encode_golden(domain, golden).unwrap();
         let record = self.record(&self.topics.golden(domain), key.slot(domain, 12).0, key.as_str(), Some(value));
         self.keep(&record);
-        self.followed.try_send(Followed::Record(record)).unwrap();
+        self.golden.try_send(Followed::Record(record)).unwrap();
     }
 
     pub(super) fn ledger(&mut self, destination: &str, place: &Topical, state: LedgerState, accepted: Option<i64>) {
@@ -141,13 +149,13 @@ impl Bench {
         };
         let value = self.writer.encode(&Ledger { entry: Some(entry), lease: None }).unwrap();
         let record = self.record(&self.topics.ledger(destination), place.slot(12).0, &place.to_string(), Some(value));
-        self.followed.try_send(Followed::Record(record)).unwrap();
+        self.ledgers.try_send(Followed::Record(record)).unwrap();
     }
 
     pub(super) fn destination(&mut self, status: &model::DestinationStatus) {
         let value = self.writer.encode(status).unwrap();
         let record = self.record(&self.topics.destination(), 0, &status.destination, Some(value));
-        self.followed.try_send(Followed::Record(record)).unwrap();
+        self.golden.try_send(Followed::Record(record)).unwrap();
     }
 
     /// A letter in its `dlq.<stage>`, processed and committed.

@@ -210,3 +210,19 @@ fn a_deleted_records_tombstone_is_asked_for_once_every_receiver_took_the_delete(
     assert_eq!(sent.len(), 1, "asked once");
     assert_eq!((sent[0].0, sent[0].1.act, sent[0].1.revision), ("validator", Act::Tombstone, Some(5)));
 }
+
+#[test]
+fn at_start_a_destination_that_still_has_the_record_holds_its_tombstone_up_and_one_that_never_had_it_does_not() {
+    for (ulm, expected) in [(Some(4), 0), (None, 1)] {
+        let mut bench = Bench::new();
+        // The ledger lies there before golden is read; which entries matter is known only after it.
+        if let Some(revision) = ulm {
+            bench.ledger("mes-ulm", &place(1), LedgerState::Clear, Some(revision));
+        }
+        let mut meta = golden_meta(5, &[]);
+        meta.operation = model::Operation::Delete;
+        bench.golden(Domain::Item, &item(1), &Golden { meta, data: None });
+        bench.caught_up();
+        assert_eq!(commands(&bench.run_for(Duration::from_secs(6))).len(), expected, "{ulm:?}");
+    }
+}
