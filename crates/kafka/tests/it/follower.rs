@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kafka::topics;
 use kafka::{Fetcher, FollowConfig, Followed, Follower, Start};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Bench, SLOTS, value};
+use crate::harness::{Bench, SLOTS, eventually, topic, value};
 
 fn follow(bench: &Bench, topics: Vec<(String, Start)>, stop: &CancellationToken) -> tokio::sync::mpsc::Receiver<Followed> {
     let config = FollowConfig { client: bench.client.clone(), group: bench.name.clone(), topics };
@@ -92,4 +93,31 @@ async fn a_topic_that_is_missing_is_named() {
     assert!(matches!(error, kafka::Error::MissingTopic(_)), "{error:?}");
     let error = kafka::read_all(&bench.client, &bench.name, &bench.topic("nowhere"), Some(vec![0])).await.unwrap_err();
     assert!(matches!(error, kafka::Error::MissingTopic(_)), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_was_compacted_away_is_none_and_a_topic_with_holes_is_read_to_its_end() {
+    let Some(bench) = Bench::new("compacted") else { return };
+    let mut topic = topic(&bench.topic("t"), 1);
+    for (name, value) in [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01")] {
+        topic.config.insert(name.to_owned(), value.to_owned());
+    }
+    let plan = topics::plan(&bench.client, [&topic]).await.unwrap();
+    topics::apply(&bench.client, &plan).await.unwrap();
+    let producer = kafka::Producer::new(&bench.client).unwrap();
+    producer.send(&bench.outgoing("t", 0, "k", "old")).await.unwrap();
+    producer.send(&bench.outgoing("t", 0, "k", "new")).await.unwrap();
+    let fetcher = Fetcher::new(&bench.client, &bench.name).unwrap();
+    eventually("the cleaner", || async {
+        // A segment rolls only when something is written to it.
+        producer.send(&bench.outgoing("t", 0, "other", "tick")).await.unwrap();
+        fetcher.fetch(&topic.name, 0, 0).await.unwrap().is_none()
+    })
+    .await;
+    assert_eq!(value(&fetcher.fetch(&topic.name, 0, 1).await.unwrap().unwrap()), "new");
+    assert!(bench.values("t").await.starts_with(&["new".to_owned()]));
+    let stop = CancellationToken::new();
+    let mut followed = follow(&bench, vec![(topic.name.clone(), Start::Offsets(BTreeMap::from([(0, 0)])))], &stop);
+    assert!(until_caught_up(&mut followed).await.starts_with(&["new".to_owned()]));
+    stop.cancel();
 }

@@ -167,3 +167,32 @@ async fn a_full_reader_pauses_and_goes_on_when_half_is_done() {
     stop.cancel();
     while events.recv().await.is_some() {}
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_readers_with_one_name_the_older_one_ends_as_fenced_and_the_newer_one_reads_on() {
+    let Some(bench) = Bench::new("twins") else { return };
+    bench.make(&["in", "in2"]).await;
+    let stop = CancellationToken::new();
+    let (_older, mut older) = reader(&bench, &stop);
+    assert!(matches!(older.recv().await, Some(Event::Assigned { .. })));
+    let (_newer, mut newer) = reader(&bench, &stop);
+    let error = loop {
+        match older.recv().await {
+            Some(Event::Ended(ended)) => break ended.unwrap_err(),
+            Some(_) => {}
+            None => panic!("an end without a reason"),
+        }
+    };
+    assert!(error.is_fenced(), "{error:?}");
+    bench.feed("in", 0, 1).await;
+    let mut records = 0;
+    while records < SLOTS {
+        match newer.recv().await {
+            Some(Event::Record { .. }) => records += 1,
+            Some(Event::Ended(ended)) => panic!("{ended:?}"),
+            Some(Event::Assigned { .. } | Event::Revoked { .. }) => {}
+            None => panic!("an end without a reason"),
+        }
+    }
+    stop.cancel();
+}
