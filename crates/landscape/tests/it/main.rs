@@ -6,5 +6,6 @@ use millrace_landscape as landscape;
 mod adventureworks;
 mod bad;
 mod folder;
+mod reference;
 mod sample;
 mod simulation;
