@@ -1,0 +1,348 @@
+//! Single promises of a slot, each on its shortest path.
+
+use std::sync::Arc;
+
+use model::{Act, ChangeId, Domain, Lease, LedgerState, Receipt, ReceiptOutcome, RecordKey, Timestamp, Topical};
+
+use super::world::{command, fresh, removal};
+use crate::{Action, Answer, AnswerClass, Counted, Job, Offer, Operation, Place, Problem, SlotState, Ticket};
+
+fn key() -> Topical {
+    Topical::new(Domain::Item, RecordKey::new(Domain::Item, &["4711", "C"]).unwrap())
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1000)
+}
+
+fn ticket(topic: &str, offset: i64) -> Ticket {
+    Ticket { topic: Arc::from(topic), offset }
+}
+
+fn upsert(revision: i64) -> Offer<i64> {
+    let change_id = ChangeId(uuid::Uuid::from_u128(u128::try_from(revision).unwrap()));
+    Offer { revision, change_id, operation: Operation::Upsert, ..removal(revision * 10) }
+}
+
+/// A slot whose writes are acknowledged at once.
+struct Hand {
+    slot: SlotState<i64>,
+    seen: Vec<Action<i64>>,
+    now: i64,
+}
+
+impl Hand {
+    fn new() -> Self {
+        let mut slot = fresh(0, None);
+        slot.begin(0, at(0));
+        slot.caught_up(at(0));
+        Self { slot, seen: Vec::new(), now: 0 }
+    }
+
+    /// Everything that follows until the slot rests.
+    fn settle(&mut self) {
+        loop {
+            let actions: Vec<_> = self.slot.actions().collect();
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions {
+                let job: Option<Job> = match &action {
+                    Action::WriteLetter(job, _)
+                    | Action::WriteLedger(job, ..)
+                    | Action::EraseLedger(job, _)
+                    | Action::WriteReceipt(job, _)
+                    | Action::WriteLease(job, _) => Some(*job),
+                    Action::Fetch(..) | Action::Done(_) | Action::Count(..) => None,
+                };
+                if let Action::WriteReceipt(_, receipt) = &action {
+                    self.slot.receipt_written(receipt);
+                }
+                self.seen.push(action);
+                if let Some(job) = job {
+                    self.slot.acknowledged(job, at(self.now));
+                }
+            }
+        }
+    }
+
+    fn offer(&mut self, revision: i64) {
+        self.slot.offer(key(), upsert(revision), ticket("golden", revision * 10), at(self.now));
+        self.settle();
+    }
+
+    fn command(&mut self, offset: i64, act: Act) {
+        self.slot.command(key(), command(offset, act, Some(key())), ticket("command", offset), at(self.now));
+        self.settle();
+    }
+
+    fn answer(&mut self, answer: Answer, counts: bool) -> i64 {
+        self.settle();
+        // The first attempt may find that the call has to be announced in the ledger.
+        let first = self.slot.take(at(self.now));
+        self.settle();
+        let call = first.or_else(|| self.slot.take(at(self.now))).expect("a call may start");
+        self.slot.answered(&call.key, "hash", answer, counts, 1.0, at(self.now));
+        self.settle();
+        call.offer.revision
+    }
+
+    fn accept(&mut self) -> i64 {
+        self.answer(Answer::bare(AnswerClass::Accepted), true)
+    }
+
+    fn refuse(&mut self) -> i64 {
+        let problem = Problem {
+            class: model::LetterClass::Refused,
+            code: "HTTP_422".to_owned(),
+            field: None,
+            observed: None,
+            message: "no".to_owned(),
+        };
+        self.answer(Answer::permanent(problem), true)
+    }
+
+    fn receipts(&self) -> Vec<&Receipt> {
+        let receipt = |action| if let Action::WriteReceipt(_, receipt) = action { Some(&**receipt) } else { None };
+        self.seen.iter().filter_map(receipt).collect()
+    }
+
+    fn state(&self) -> LedgerState {
+        let entry = |action| if let Action::WriteLedger(_, _, entry) = action { Some(entry.state) } else { None };
+        self.seen.iter().rev().find_map(entry).expect("an entry was written")
+    }
+
+    fn counted(&self, wanted: Counted) -> usize {
+        self.seen.iter().filter(|action| matches!(action, Action::Count(_, counted) if *counted == wanted)).count()
+    }
+
+    fn is_done(&self, topic: &str, offset: i64) -> bool {
+        self.seen.iter().any(|action| matches!(action, Action::Done(done) if *done == ticket(topic, offset)))
+    }
+}
+
+#[test]
+fn acceptance_is_ledger_then_receipt_then_done() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.accept();
+    let steps: Vec<&str> = hand
+        .seen
+        .iter()
+        .filter_map(|action| match action {
+            Action::WriteLedger(..) => Some("ledger"),
+            Action::WriteReceipt(..) => Some("receipt"),
+            Action::Done(_) => Some("done"),
+            Action::WriteLetter(..)
+            | Action::EraseLedger(..)
+            | Action::WriteLease(..)
+            | Action::Fetch(..)
+            | Action::Count(..) => None,
+        })
+        .collect();
+    assert_eq!(steps, ["ledger", "receipt", "done"]);
+}
+
+#[test]
+fn stale_revision_is_skipped_and_counted() {
+    let mut hand = Hand::new();
+    hand.offer(3);
+    hand.accept();
+    hand.slot.offer(key(), upsert(2), ticket("golden", 99), at(0));
+    hand.settle();
+    assert!(!hand.slot.has_ready());
+    assert_eq!(hand.counted(Counted::Stale), 1);
+    assert!(hand.is_done("golden", 99));
+}
+
+#[test]
+fn an_unchanged_payload_needs_no_call_but_a_resend_has_one() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.accept();
+    hand.offer(2);
+    let call = hand.slot.take(at(0)).unwrap();
+    assert!(call.is_unchanged("hash") && !call.is_unchanged("other"));
+    hand.slot.unchanged(&key(), "hash", at(0));
+    hand.settle();
+    assert_eq!(hand.receipts().last().unwrap().outcome, ReceiptOutcome::Unchanged);
+
+    hand.command(1, Act::Resend);
+    assert!(matches!(hand.seen.last(), Some(Action::Fetch(_, Place::Golden(20)))));
+    hand.slot.fetched(&key(), Some(upsert(2)), at(0));
+    let call = hand.slot.take(at(0)).unwrap();
+    assert!(!call.is_unchanged("hash"), "a resend is sent");
+    assert_ne!(call.idempotency_key("mes"), crate::idempotency_key("mes", &key(), 2, None));
+}
+
+#[test]
+fn a_parked_key_is_replayed_from_golden_and_its_receipt_closes_the_letter() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.refuse();
+    assert_eq!(hand.state(), LedgerState::Parked);
+    assert_eq!(hand.slot.parked()[&Domain::Item], 1);
+    hand.command(1, Act::Replay);
+    assert!(!hand.is_done("command", 1), "it ends with what it asked for");
+    hand.slot.fetched(&key(), Some(upsert(1)), at(0));
+    hand.accept();
+    assert!(hand.is_done("command", 1));
+    let closing = hand.receipts().last().copied().unwrap().clone();
+    assert_eq!(closing.letter.as_deref(), Some("mes/item/3@10"));
+    assert_eq!(closing.cause, model::Cause::Replay);
+    assert_eq!(hand.slot.parked()[&Domain::Item], 0);
+}
+
+#[test]
+fn a_discarded_revision_does_not_come_back_by_itself() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.refuse();
+    hand.command(1, Act::Discard);
+    assert_eq!(hand.state(), LedgerState::Clear);
+    hand.slot.offer(key(), upsert(1), ticket("golden", 99), at(0));
+    hand.settle();
+    assert!(!hand.slot.has_ready(), "read again after a crash, it stays discarded");
+    hand.offer(20);
+    assert_eq!(hand.accept(), 20);
+}
+
+#[test]
+fn a_compacted_payload_means_that_a_newer_revision_will_come() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.refuse();
+    hand.command(1, Act::Replay);
+    hand.slot.fetched(&key(), None, at(0));
+    hand.settle();
+    assert!(hand.is_done("command", 1) && !hand.slot.has_ready());
+}
+
+#[test]
+fn attempts_count_only_while_the_destination_serves_others() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    for _ in 0..50 {
+        hand.answer(Answer::bare(AnswerClass::Retryable), false);
+        hand.answer(Answer::bare(AnswerClass::Destination), false);
+        hand.answer(Answer::bare(AnswerClass::Throttled), true);
+    }
+    assert!(hand.receipts().is_empty(), "an outage parks nobody");
+    for _ in 0..4 {
+        hand.answer(Answer::bare(AnswerClass::Retryable), true);
+        hand.now += 600;
+        hand.slot.tick(at(hand.now));
+    }
+    assert_eq!(hand.state(), LedgerState::Parked);
+    let receipt = hand.receipts().last().copied().unwrap().clone();
+    assert_eq!((receipt.outcome, receipt.attempt), (ReceiptOutcome::Refused, 4));
+}
+
+#[test]
+fn a_delivered_revision_is_asked_for_again_when_its_acceptance_is_overdue() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.answer(Answer::bare(AnswerClass::Delivered), true);
+    assert_eq!(hand.state(), LedgerState::Delivered);
+    assert!(hand.is_done("golden", 10), "it waits in the ledger");
+    hand.now += 61;
+    hand.slot.tick(at(hand.now));
+    hand.settle();
+    assert!(matches!(hand.seen.last(), Some(Action::Fetch(_, Place::Golden(10)))));
+    hand.slot.fetched(&key(), Some(upsert(1)), at(hand.now));
+    hand.accept();
+    assert_eq!(hand.state(), LedgerState::Clear);
+}
+
+#[test]
+fn a_pause_with_an_end_ends_by_itself_and_stands_in_the_lease() {
+    let mut hand = Hand::new();
+    let mut pause = command(1, Act::Pause, None);
+    pause.until = Some(at(100));
+    hand.slot.command_all(pause, ticket("command", 1), at(0));
+    hand.settle();
+    hand.offer(1);
+    assert!(hand.slot.take(at(0)).is_none() && hand.slot.lease(false).paused.is_some());
+    hand.slot.tick(at(101));
+    hand.settle();
+    assert!(hand.slot.lease(false).paused.is_none());
+    assert!(hand.slot.take(at(101)).is_some());
+}
+
+#[test]
+fn an_entry_or_lease_of_a_former_owner_behind_the_new_lease_is_ignored() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.accept();
+    let entry = hand.seen.iter().find_map(|action| match action {
+        Action::WriteLedger(_, _, entry) => Some((**entry).clone()),
+        _ => None,
+    });
+    let entry = entry.unwrap();
+    let mut next = fresh(0, None);
+    let own = Lease { owner: "new".to_owned(), ..Lease::default() };
+    next.restore_lease(5, own);
+    next.restore(key(), Some(entry.clone()));
+    assert_eq!(next.sizes().1, 0, "epoch {} lies before the lease at 5", entry.lease_epoch);
+    next.restore_lease(9, Lease { owner: "former".to_owned(), epoch: Some(0), clean: true, ..Lease::default() });
+    assert!(next.was_unclean(), "the former owner cannot hand over what it lost");
+    next.restore(key(), Some(model::LedgerEntry { lease_epoch: 5, ..entry }));
+    assert_eq!(next.sizes().1, 1);
+}
+
+#[test]
+fn the_head_of_the_chain_outlives_later_writes_and_the_erasure_of_its_key() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.accept();
+    hand.command(1, Act::Block);
+    let kept = hand.seen.iter().rev().find_map(|action| match action {
+        Action::WriteLedger(_, _, entry) => entry.receipt.clone(),
+        _ => None,
+    });
+    assert_eq!(kept.map(|receipt| receipt.seq), Some(1), "blocked, and still the head");
+
+    hand.command(2, Act::Unblock);
+    hand.slot.offer(key(), Offer { revision: 2, golden_offset: 20, ..removal(20) }, ticket("golden", 20), at(0));
+    hand.accept();
+    assert_eq!(hand.state(), LedgerState::Deleted);
+    hand.slot.tombstone(key(), removal(30), ticket("golden", 30), at(0));
+    hand.settle();
+    assert_eq!(hand.slot.sizes().1, 1, "erased only when nothing in front of it can be read again");
+    hand.now += 120;
+    hand.slot.tick(at(hand.now));
+    hand.settle();
+    assert_eq!(hand.slot.sizes(), (0, 0));
+    let tail: Vec<_> = hand.seen.iter().rev().take(2).collect();
+    assert!(
+        matches!(tail[0], Action::EraseLedger(..)) && matches!(tail[1], Action::WriteLease(_, lease) if lease.receipt_seq == 2)
+    );
+}
+
+#[test]
+fn a_destination_that_holds_a_newer_revision_closes_the_offer_as_superseded() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.answer(Answer { revision_there: Some(9), ..Answer::bare(AnswerClass::HasNewer) }, true);
+    let receipt = hand.receipts().last().copied().unwrap().clone();
+    assert_eq!(receipt.outcome, ReceiptOutcome::Superseded);
+    assert_eq!(receipt.note.as_deref(), Some("the destination holds revision 9"));
+}
+
+#[test]
+fn exact_bytes_go_only_above_what_was_accepted() {
+    let mut hand = Hand::new();
+    hand.offer(1);
+    hand.refuse();
+    hand.offer(2);
+    hand.accept();
+    let mut replay = command(1, Act::Replay, Some(key()));
+    replay.exact_offset = Some(0);
+    hand.slot.command(key(), replay, ticket("command", 1), at(0));
+    hand.settle();
+    assert!(matches!(hand.seen.last(), Some(Action::Fetch(_, Place::Letter(0)))));
+    hand.slot.fetched(&key(), Some(upsert(1)), at(0));
+    hand.settle();
+    assert!(!hand.slot.has_ready() && hand.is_done("command", 1));
+    assert!(hand.slot.is_quiet());
+}
