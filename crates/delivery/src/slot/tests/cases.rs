@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{Act, ChangeId, Domain, Lease, LedgerState, Receipt, ReceiptOutcome, RecordKey, Timestamp, Topical};
+use model::{Act, ChangeId, Domain, Lease, LedgerEntry, LedgerState, Receipt, ReceiptOutcome, RecordKey, Timestamp, Topical};
 
 use super::world::{command, fresh, removal};
 use crate::{Action, Answer, AnswerClass, Counted, Job, Offer, Operation, Place, Problem, SlotState, Ticket};
@@ -22,6 +22,14 @@ fn ticket(topic: &str, offset: i64) -> Ticket {
 fn upsert(revision: i64) -> Offer<i64> {
     let change_id = ChangeId(uuid::Uuid::from_u128(u128::try_from(revision).unwrap()));
     Offer { revision, change_id, operation: Operation::Upsert, ..removal(revision * 10) }
+}
+
+fn receipt(action: &Action<i64>) -> Option<&Receipt> {
+    if let Action::WriteReceipt(_, receipt) = action { Some(receipt) } else { None }
+}
+
+fn entry(action: &Action<i64>) -> Option<&LedgerEntry> {
+    if let Action::WriteLedger(_, _, entry) = action { Some(entry) } else { None }
 }
 
 /// A slot whose writes are acknowledged at once.
@@ -103,13 +111,11 @@ impl Hand {
     }
 
     fn receipts(&self) -> Vec<&Receipt> {
-        let receipt = |action| if let Action::WriteReceipt(_, receipt) = action { Some(&**receipt) } else { None };
         self.seen.iter().filter_map(receipt).collect()
     }
 
     fn state(&self) -> LedgerState {
-        let entry = |action| if let Action::WriteLedger(_, _, entry) = action { Some(entry.state) } else { None };
-        self.seen.iter().rev().find_map(entry).expect("an entry was written")
+        self.seen.iter().rev().find_map(entry).expect("an entry was written").state
     }
 
     fn counted(&self, wanted: Counted) -> usize {
@@ -274,11 +280,7 @@ fn an_entry_or_lease_of_a_former_owner_behind_the_new_lease_is_ignored() {
     let mut hand = Hand::new();
     hand.offer(1);
     hand.accept();
-    let entry = hand.seen.iter().find_map(|action| match action {
-        Action::WriteLedger(_, _, entry) => Some((**entry).clone()),
-        _ => None,
-    });
-    let entry = entry.unwrap();
+    let entry = hand.seen.iter().find_map(entry).unwrap().clone();
     let mut next = fresh(0, None);
     let own = Lease { owner: "new".to_owned(), ..Lease::default() };
     next.restore_lease(5, own);
@@ -286,7 +288,7 @@ fn an_entry_or_lease_of_a_former_owner_behind_the_new_lease_is_ignored() {
     assert_eq!(next.sizes().1, 0, "epoch {} lies before the lease at 5", entry.lease_epoch);
     next.restore_lease(9, Lease { owner: "former".to_owned(), epoch: Some(0), clean: true, ..Lease::default() });
     assert!(next.was_unclean(), "the former owner cannot hand over what it lost");
-    next.restore(key(), Some(model::LedgerEntry { lease_epoch: 5, ..entry }));
+    next.restore(key(), Some(LedgerEntry { lease_epoch: 5, ..entry }));
     assert_eq!(next.sizes().1, 1);
 }
 
@@ -296,10 +298,7 @@ fn the_head_of_the_chain_outlives_later_writes_and_the_erasure_of_its_key() {
     hand.offer(1);
     hand.accept();
     hand.command(1, Act::Block);
-    let kept = hand.seen.iter().rev().find_map(|action| match action {
-        Action::WriteLedger(_, _, entry) => entry.receipt.clone(),
-        _ => None,
-    });
+    let kept = hand.seen.iter().rev().find_map(entry).unwrap().receipt.clone();
     assert_eq!(kept.map(|receipt| receipt.seq), Some(1), "blocked, and still the head");
 
     hand.command(2, Act::Unblock);
