@@ -9,4 +9,5 @@ mod publisher;
 mod replay;
 mod sharing;
 mod sink;
+mod validator;
 mod world;

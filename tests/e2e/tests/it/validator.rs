@@ -1,0 +1,207 @@
+//! The validator alone on a real Kafka: changes written by hand, whatever they look like, and kills while something waits.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result};
+use avro::Schema;
+use devstack::{Stack, StackOptions};
+use kafka::Producer;
+use millrace_e2e::{Look, check, landscape, until};
+use model::{Change, ChangeId, ChangeMeta, Data, Domain, Operation, Outgoing, RecordKey, Slot, Timestamp};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde_json::{Value, json};
+
+use crate::world::PATIENCE;
+
+struct Alone {
+    stack: Stack,
+    look: Look,
+    producer: Producer,
+    writer: avro::Writer,
+    slots: u32,
+    sequence: i64,
+}
+
+impl Alone {
+    async fn start() -> Result<Self> {
+        let mut options = StackOptions::new(landscape("load"));
+        options.session_timeout = Some(Duration::from_secs(6));
+        let mut stack = Stack::start(options).await?;
+        tokio::task::block_in_place(|| {
+            stack.fleet.start("validator", "millrace-validator", &["--unknown-schema-after", "3"])?;
+            stack.fleet.wait_ready(PATIENCE)
+        })?;
+        let look = Look::at(&stack)?;
+        let registry = registry::Registry::new(registry::Config::new(vec![stack.addresses.registry.clone()]))?;
+        let subjects: Vec<_> = [Domain::Customer, Domain::Item, Domain::Reference]
+            .into_iter()
+            .map(|domain| (Schema::change(domain), stack.topics.change(domain)))
+            .collect();
+        let writer = registry.writer(&subjects).await.context("the ids of the change schemas")?;
+        let producer = Producer::new(&stack.client("publisher-by-hand"))?;
+        let slots = stack.landscape.kafka.slots;
+        Ok(Self { stack, look, producer, writer, slots, sequence: 0 })
+    }
+
+    /// A change as a publisher would write it.
+    fn change(&mut self, domain: Domain, data: Value) -> Result<Outgoing> {
+        self.sequence += 1;
+        let source = if domain == Domain::Customer { "crm" } else { "erp" };
+        let data = match domain {
+            Domain::Customer => Data::Customer(serde_json::from_value(data)?),
+            Domain::Item => Data::Item(serde_json::from_value(data)?),
+            Domain::WorkCenter => Data::WorkCenter(serde_json::from_value(data)?),
+            Domain::Reference => Data::Reference(serde_json::from_value(data)?),
+        };
+        let key = data.key()?;
+        let now = Timestamp::from_millis(i64::try_from(
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis(),
+        )?);
+        let change = Change {
+            meta: ChangeMeta {
+                change_id: ChangeId(uuid::Uuid::now_v7()),
+                source: source.to_owned(),
+                source_entity: "row".to_owned(),
+                source_key: key.to_string(),
+                source_version: String::new(),
+                source_epoch: 1,
+                source_sequence: self.sequence,
+                operation: Operation::Upsert,
+                occurred_at: now,
+                captured_at: now,
+                author: None,
+                approval: None,
+                correlation_id: ChangeId(uuid::Uuid::now_v7()),
+                causation_id: None,
+                origin: Vec::new(),
+            },
+            data: Some(data),
+        };
+        Ok(Outgoing {
+            topic: self.stack.topics.change(domain),
+            slot: key.slot(domain, self.slots),
+            key: key.to_string(),
+            value: Some(self.writer.encode_change(domain, &change)?),
+            headers: Vec::new(),
+        })
+    }
+
+    fn item(&mut self, id: &str) -> Result<Outgoing> {
+        self.change(
+            Domain::Item,
+            json!({"item_id": id, "revision": "A", "descriptions": [{"lang": "en", "text": "pump"}],
+            "item_type": "FINISHED", "lifecycle": "RELEASED", "base_uom": "PCE"}),
+        )
+    }
+
+    fn unit(&mut self) -> Result<Outgoing> {
+        self.change(Domain::Reference, json!({"set": "uom", "code": "PCE", "status": "ACTIVE"}))
+    }
+
+    fn customer(&mut self, id: usize, parent: Option<usize>) -> Result<Outgoing> {
+        let parent = parent.map(|parent| format!("C-{parent}"));
+        self.change(
+            Domain::Customer,
+            json!({"customer_id": format!("C-{id}"), "name": "Mill", "status": "PROSPECT", "parent_customer_id": parent}),
+        )
+    }
+
+    async fn golden_keys(&self, domain: Domain, count: usize) -> Result<Vec<millrace_e2e::Seen>> {
+        until("golden records", PATIENCE, || async {
+            let seen = self.look.golden(domain).await.map_err(|error| format!("{error:#}"))?;
+            let newest = check::newest(&seen);
+            if newest.len() == count { Ok(seen) } else { Err(format!("{} of {count} keys", newest.len())) }
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_can_read_becomes_a_letter_that_names_the_exact_record_and_the_others_pass() -> Result<()> {
+    let mut alone = Alone::start().await?;
+    let mut changes = vec![alone.unit()?];
+    let mut expected: BTreeMap<&str, Outgoing> = BTreeMap::new();
+    let mut wrong = |code, outgoing: Outgoing| expected.insert(code, outgoing);
+
+    let mut trailing = alone.item("TRAILING")?;
+    trailing.value.as_mut().context("a value")?.push(0);
+    wrong("RECORD_UNREADABLE", trailing);
+    let mut magic = alone.item("MAGIC")?;
+    magic.value.as_mut().context("a value")?[0] = 1;
+    wrong("RECORD_FRAMING", magic);
+    let mut unknown = alone.item("UNKNOWN")?;
+    unknown.value.as_mut().context("a value")?[1..5].copy_from_slice(&9_999_999_i32.to_be_bytes());
+    wrong("SCHEMA_UNKNOWN", unknown);
+    let empty = Outgoing { value: None, ..alone.item("EMPTY")? };
+    wrong("RECORD_EMPTY", empty);
+    let key = Outgoing { key: "no-revision".to_owned(), ..alone.item("KEY")? };
+    wrong("RECORD_KEY", key);
+
+    changes.extend(expected.values().cloned());
+    for id in 0..50 {
+        changes.push(alone.item(&format!("GOOD-{id}"))?);
+    }
+    for outgoing in &changes {
+        alone.producer.send(outgoing).await?;
+    }
+    let letters = until("a letter each", PATIENCE, || async {
+        let letters = alone.look.letters("validator").await.map_err(|error| format!("{error:#}"))?;
+        if letters.len() >= expected.len() { Ok(letters) } else { Err(format!("{} letters", letters.len())) }
+    })
+    .await?;
+    alone.golden_keys(Domain::Item, 50).await?;
+
+    let records =
+        kafka::read_all(&alone.stack.client("checker"), "checker", &alone.stack.topics.change(Domain::Item), None).await?;
+    assert_eq!(letters.len(), expected.len(), "{letters:?}");
+    for letter in letters {
+        let sent = expected.get(letter.code.as_str()).with_context(|| format!("unexpected letter {letter:?}"))?;
+        let source = records
+            .iter()
+            .find(|record| Some(record.partition) == letter.partition && Some(record.offset) == letter.offset)
+            .with_context(|| format!("{} names no record", letter.id))?;
+        assert_eq!(source.key_text(), Some(sent.key.as_str()), "{}", letter.code);
+        assert_eq!((&source.value, Slot(source.partition)), (&sent.value, sent.slot), "{}", letter.code);
+        assert_eq!(letter.payload, sent.value.clone().unwrap_or_default(), "{}", letter.code);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_released_once_whatever_is_killed_meanwhile() -> Result<()> {
+    const CUSTOMERS: usize = 2000;
+    const KILLS: usize = 6;
+    let seed: u64 =
+        std::env::var("MILLRACE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
+    println!("seed {seed} (MILLRACE_SEED={seed} repeats the choices)");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut alone = Alone::start().await?;
+    // A tree, its branches before its trunk: most children wait, and are released one after the other.
+    let mut ids: Vec<usize> = (0..CUSTOMERS).collect();
+    ids.shuffle(&mut random);
+    for round in ids.chunks(CUSTOMERS / KILLS) {
+        for id in round {
+            let outgoing = alone.customer(*id, id.checked_sub(1).map(|parent| parent / 3))?;
+            drop(alone.producer.enqueue(&outgoing).await?);
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(20..800))).await;
+        tokio::task::block_in_place(|| {
+            alone.stack.fleet.kill("validator")?;
+            alone.stack.fleet.start_again("validator")
+        })?;
+    }
+    let seen = alone.golden_keys(Domain::Customer, CUSTOMERS).await?;
+    check::assert_none("golden.customer", &check::revisions_rise_once(&seen));
+    assert_eq!(seen.len(), CUSTOMERS, "every customer once, at revision 1");
+    for record in &seen {
+        let golden = record.golden.as_ref().context("a golden record")?;
+        assert_eq!((golden.meta.revision, record.partition), (1, record.key.slot(Domain::Customer, alone.slots).0));
+        let Some(Data::Customer(customer)) = &golden.data else { anyhow::bail!("not a customer") };
+        let top = RecordKey::new(Domain::Customer, &["C-0"])?;
+        let expected = (record.key != top).then(|| top.to_string());
+        assert_eq!(customer.ultimate_parent_id, expected, "{}", record.key);
+    }
+    assert_eq!(alone.look.held().await?.len(), 0, "nothing waits any more");
+    assert_eq!(alone.look.letters("validator").await?, []);
+    Ok(())
+}
