@@ -4,11 +4,15 @@ use serde_json::json;
 
 use crate::{
     exit::{Done, Failure, Outcome},
-    options::Global,
+    options::{Global, now},
+    output::{Column, List, Sight, text},
     words,
 };
 
 include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
+const COLUMNS: &[Column] =
+    &[Column::new("CODE", |page, _| text(page, "code")), Column::new("MEANS", |page, _| text(page, "title"))];
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  millrace explain ITM-02\n  millrace explain -o name     all codes")]
@@ -21,17 +25,18 @@ impl Args {
     pub(crate) fn run(&self, global: &Global) -> Outcome {
         let out = global.output();
         let Some(code) = &self.code else {
-            for (code, text) in PAGES {
-                out.object(&json!({ "code": code, "text": text }), code, || format!("{code:24} {}", meaning(text)))?;
-            }
+            let items: Vec<_> =
+                PAGES.iter().map(|(code, page)| json!({ "code": code, "title": title(page), "text": page })).collect();
+            let sight = Sight { now: now() };
+            out.list(&List { items: &items, columns: COLUMNS, name: |page| text(page, "code"), next: None, sight })?;
             return Ok(Done::Yes);
         };
-        let Some((code, text)) = page(code) else {
+        let Some((code, page)) = page(code) else {
             let near = words::nearest(code, PAGES.iter().map(|(code, _)| *code));
             let near = near.map(|near| format!(", did you mean {near}?")).unwrap_or_default();
             return Err(Failure::not_found(format!("no page about `{code}`{near}")));
         };
-        out.object(&json!({ "code": code, "text": text }), code, || (*text).to_owned())?;
+        out.object(&json!({ "code": code, "title": title(page), "text": page }), code, || (*page).to_owned())?;
         Ok(Done::Yes)
     }
 }
@@ -53,8 +58,9 @@ fn section(text: &str, title: &str) -> Option<String> {
     (!body.is_empty()).then(|| body.join(" "))
 }
 
-fn meaning(text: &str) -> String {
-    section(text, "Meaning").unwrap_or_default()
+/// What follows the code in the page's first line.
+fn title(page: &str) -> &str {
+    page.lines().next().and_then(|line| line.split_once(": ")).map(|(_, title)| title).unwrap_or_default()
 }
 
 /// What a person does about a code, for `dlq show`.

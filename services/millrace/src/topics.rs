@@ -1,5 +1,7 @@
 //! `millrace topics`: the cluster's topics against the one list.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use kafka::topics::TopicChange;
 use serde_json::{Value, json};
@@ -20,6 +22,9 @@ pub(crate) enum Command {
     Apply(Addresses),
 }
 
+/// How long brokers may take to answer at all; a plan itself may take longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 const COLUMNS: &[Column] = &[
     Column::new("", |row, _| text(row, "sign")),
     Column::new("TOPIC", |row, _| text(row, "topic")),
@@ -35,6 +40,7 @@ impl Command {
         let cluster = addresses.cluster(global)?;
         let client = cluster.kafka()?;
         let specs = cluster.specs();
+        kafka::topics::probe(&client, PATIENCE).await.map_err(unreachable)?;
         let changes = kafka::topics::plan(&client, &specs).await.map_err(unreachable)?;
         let items: Vec<Value> = changes.iter().flat_map(describe).collect();
         let mut out = global.output();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue, uri::Authority},
     middleware::{self, Next},
     response::Response,
     routing::{get, post},
@@ -101,8 +101,35 @@ pub fn router(api: Api) -> Router {
         .nest("/api/v1", routes)
         .fallback(|| async { Problem::new(404, "NOT_FOUND", "no such path; the API is below /api/v1") })
         .method_not_allowed_fallback(|| async { Problem::new(405, "METHOD_NOT_ALLOWED", "this path takes another method") })
+        .layer(middleware::from_fn(same_machine))
         .layer(middleware::from_fn_with_state(api.clone(), stamp))
         .with_state(api)
+}
+
+/// Nobody signs in, so only this machine may ask, and no page of another site through a browser on it: neither by a foreign
+/// `Origin` nor by a name that somebody pointed at 127.0.0.1.
+async fn same_machine(request: Request, next: Next) -> Result<Response, Problem> {
+    match foreign(&request) {
+        Some(why) => Err(Problem::new(403, "FOREIGN_ORIGIN", why)),
+        None => Ok(next.run(request).await),
+    }
+}
+
+fn foreign(request: &Request) -> Option<String> {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let host = header("host").or(request.uri().authority().map(Authority::as_str)).unwrap_or_default();
+    if !is_local(host) {
+        return Some(format!("`{host}` is not a name of this machine's loopback address"));
+    }
+    header("origin")
+        .filter(|origin| *origin != format!("http://{host}"))
+        .map(|origin| format!("pages of {origin} may not ask the tracker"))
+}
+
+fn is_local(host: &str) -> bool {
+    let name =
+        host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).map_or(host, |(name, _)| name);
+    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
 }
 
 /// Says as of when the answer holds, and keeps it out of caches.

@@ -21,8 +21,12 @@ use crate::{
 /// How long the registry may deny a schema before its records are passed over here. Their own stage makes letters of them.
 const UNKNOWN_AFTER: Duration = Duration::from_secs(5);
 
+/// How often the brokers are asked whether they are there.
+const PROBE: Duration = Duration::from_secs(5);
+
 /// The tracker, built and ready to follow.
 pub struct App {
+    client: Client,
     follow: Follow,
     followed: mpsc::Receiver<Followed>,
     listener: TcpListener,
@@ -59,7 +63,7 @@ impl service::App for App {
             None => (topic, Start::Beginning),
         });
         let group = format!("{}tracker", context.topics.prefix());
-        let follow = FollowConfig { client, group, topics: topics.collect() };
+        let follow = FollowConfig { client: client.clone(), group, topics: topics.collect() };
         let followed = Follower::spawn(follow, context.stop.clone()).map_err(Exit::config)?;
 
         let (reader, progress) = (Arc::new(Reader::default()), Arc::new(Progress::default()));
@@ -80,18 +84,28 @@ impl service::App for App {
             progress,
             health: context.health.clone(),
         };
-        Ok(Self { follow, followed, listener, api })
+        Ok(Self { client, follow, followed, listener, api })
     }
 
     async fn run(self, stop: CancellationToken) -> Result<(), Exit> {
         let address = self.listener.local_addr().map_err(Exit::died)?;
         tracing::info!(api = %address, "serving the API");
+        let probing = tokio::spawn(probe(self.client, Arc::clone(&self.follow.progress)));
         let server = axum::serve(self.listener, api::router(self.api)).with_graceful_shutdown(stop.clone().cancelled_owned());
         let served = tokio::spawn(server.into_future());
         let followed = self.follow.run(self.followed, stop).await.map_err(Exit::died);
+        probing.abort();
         // Open questions are answered before the process ends.
         served.await.map_err(Exit::died)?.map_err(Exit::died)?;
         followed
+    }
+}
+
+/// Tells silence of the topics from silence of the brokers.
+async fn probe(client: Client, progress: Arc<Progress>) {
+    loop {
+        progress.set_cut_off(kafka::topics::probe(&client, PROBE).await.is_err());
+        tokio::time::sleep(PROBE).await;
     }
 }
 

@@ -35,6 +35,7 @@ const FORGET: u32 = 1_800;
 pub struct Progress {
     as_of: AtomicI64,
     caught_up: AtomicBool,
+    cut_off: AtomicBool,
 }
 
 impl Progress {
@@ -47,6 +48,13 @@ impl Progress {
     #[must_use]
     pub fn caught_up(&self) -> bool {
         self.caught_up.load(Ordering::Acquire)
+    }
+
+    /// While the brokers do not answer, silence does not mean that nothing happened: the answers keep their age.
+    pub fn set_cut_off(&self, cut_off: bool) {
+        if self.cut_off.swap(cut_off, Ordering::AcqRel) != cut_off {
+            if cut_off { tracing::warn!("the brokers do not answer") } else { tracing::info!("the brokers answer again") }
+        }
     }
 
     /// For a store that is filled by hand: it is what it is.
@@ -148,7 +156,7 @@ impl Follow {
             return Ok(self);
         }
         let at = now();
-        if idle {
+        if idle && !self.progress.cut_off.load(Ordering::Acquire) {
             self.progress.as_of.fetch_max(at.micros(), Ordering::AcqRel);
         }
         let (store, missed) = blocking(self.store, move |store| {

@@ -187,3 +187,87 @@ fn a_running_demo_in_this_folder_is_found_and_named() {
     let text = run_in(folder.path(), "status", None);
     assert!(text.contains("Asking the demo in target/demo"), "{text}");
 }
+
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/landscape");
+
+/// A copy of the sample company whose files may be spoiled.
+fn landscape() -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let target = to.join(entry.file_name());
+            if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target).unwrap()) }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    copy(Path::new(SAMPLE), folder.path());
+    folder
+}
+
+#[test]
+fn the_sample_landscape_is_sound_and_a_typo_is_found_with_its_place_and_a_guess() {
+    let folder = landscape();
+    for line in ["landscape check .", "landscape test .", "landscape check . -o json"] {
+        let text = run_in(folder.path(), line, None);
+        assert!(text.ends_with("--- exit 0\n"), "{text}");
+    }
+    let item = folder.path().join("domains/item.yaml");
+    let text = std::fs::read_to_string(&item).unwrap().replacen("owner:", "onwer:", 1);
+    std::fs::write(&item, text).unwrap();
+    let text = run_in(folder.path(), "landscape check .", None);
+    assert!(text.contains("domains/item.yaml:") && text.contains("did you mean \"owner\"?"), "{text}");
+    assert!(text.contains("1 problem in") && text.ends_with("--- exit 6\n"), "{text}");
+    let text = run_in(folder.path(), "landscape test .", None);
+    assert!(text.contains("see them with `millrace landscape check`") && text.ends_with("--- exit 2\n"), "{text}");
+}
+
+#[test]
+fn brokers_or_a_registry_that_are_away_end_with_69() {
+    for line in ["topics plan --brokers 127.0.0.1:9 --timeout 25s", "schemas check --registry http://127.0.0.1:9 --timeout 25s"] {
+        let text = run_in(Path::new("."), &format!("{line} --landscape {SAMPLE}"), None);
+        assert!(text.ends_with("--- exit 69\n"), "{text}");
+    }
+    let text = run_in(Path::new("."), &format!("topics plan --landscape {SAMPLE}"), None);
+    assert!(text.contains("where is Kafka?") && text.ends_with("--- exit 2\n"), "{text}");
+}
+
+#[test]
+fn contexts_are_read_by_name_and_a_typo_is_guessed() {
+    let stub = Stub::start();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("millrace")).unwrap();
+    let write = |text: &str| std::fs::write(folder.path().join("millrace/contexts.yaml"), text).unwrap();
+    write(&format!("production:\n  server: {}\n", stub.url()));
+    let run = |line: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.args(line.split(' ')).env_clear().env("XDG_CONFIG_HOME", folder.path());
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(run("status --context production").0, 0);
+    let (code, said) = run("status --context prodution");
+    assert!(code == 2 && said.contains("did you mean `production`?"), "{said}");
+    write("production:\n  servre: http://127.0.0.1:9\n");
+    let (code, said) = run("status --context production");
+    assert!(code == 2 && said.contains("servre"), "{said}");
+}
+
+#[test]
+fn every_form_of_output_is_whole_and_only_data_is_on_stdout() {
+    told(
+        "forms",
+        &[
+            "destination list -o yaml",
+            "dlq stats -o json",
+            "dlq stats --no-headers",
+            "dlq stats -o name -q",
+            "dlq list -o csv -q",
+        ],
+    );
+    let stub = Stub::start();
+    for form in ["json", "yaml", "jsonl", "csv", "name"] {
+        let text = stub.run(&format!("dlq list -o {form}"));
+        assert!(!text.contains("--- on stderr"), "hints are for tables only: {text}");
+    }
+}

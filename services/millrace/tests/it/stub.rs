@@ -38,6 +38,10 @@ impl Stub {
         Self { url, calls, _runtime: runtime }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Acts that reached the stub since the last call: `POST /path {body}`.
     pub(crate) fn acts(&self) -> Vec<String> {
         std::mem::take(&mut *self.calls.lock().unwrap())

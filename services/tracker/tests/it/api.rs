@@ -165,6 +165,28 @@ async fn a_store_that_is_being_read_in_says_so() {
     assert_eq!((status, &overview["caught_up"]), (StatusCode::OK, &false.into()));
 }
 
+#[tokio::test]
+async fn a_page_of_another_site_is_refused_even_by_a_name_that_points_here() {
+    let tracker = served(&story(), true).await;
+    let here = tracker.url.trim_end_matches("/api/v1").trim_start_matches("http://").to_owned();
+    for (host, origin, status) in [
+        (here.clone(), None, 200),
+        (here.clone(), Some(format!("http://{here}")), 200),
+        (here.replace("127.0.0.1", "localhost"), None, 200),
+        (here.clone(), Some("https://evil.example".to_owned()), 403),
+        (here.clone(), Some("null".to_owned()), 403),
+        ("tracker.evil.example".to_owned(), None, 403),
+        (here.replace("127.0.0.1", "127.0.0.1.evil.example"), None, 403),
+    ] {
+        let mut request = reqwest::Client::new().get(format!("{}/overview", tracker.url)).header("host", &host);
+        if let Some(origin) = &origin {
+            request = request.header("origin", origin);
+        }
+        let found = request.send().await.unwrap().status();
+        assert_eq!(found.as_u16(), status, "host {host}, origin {origin:?}");
+    }
+}
+
 #[test]
 fn every_code_of_the_api_has_its_page() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
