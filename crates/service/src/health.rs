@@ -73,6 +73,8 @@ impl Health {
         let start = Instant::now();
         let mut pause = Duration::from_millis(100);
         let mut told = String::new();
+        // Named before the first answer: a dependency that hangs would otherwise not be.
+        self.not_ready(part, "no answer yet");
         loop {
             match attempt().await {
                 Ok(value) => {

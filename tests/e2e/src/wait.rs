@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -13,7 +13,11 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Returns what `condition` finds; it answers `Err(what is still missing)` until then.
 ///
 /// # Errors
-/// When the limit passed, with what was still missing.
+/// None of its own; a `Result` reads well behind `?`.
+///
+/// # Panics
+/// When the limit passed, with what was still missing: a panic, so that the stack keeps the logs of its processes.
+#[expect(clippy::panic, reason = "a test that waited in vain has failed")]
 pub async fn until<T, F>(what: &str, limit: Duration, mut condition: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T, String>>,
@@ -22,7 +26,7 @@ where
     loop {
         match condition().await {
             Ok(value) => return Ok(value),
-            Err(missing) if start.elapsed() > limit => bail!("waited {} s for {what}: {missing}", limit.as_secs()),
+            Err(missing) if start.elapsed() > limit => panic!("waited {} s for {what}: {missing}", limit.as_secs()),
             Err(_) => tokio::time::sleep(LOOK).await,
         }
     }

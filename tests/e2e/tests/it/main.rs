@@ -2,6 +2,7 @@
 //!
 //! Few tests, each long. They share one broker under topic prefixes of their own; those that restart it have one for themselves.
 
+mod adventureworks;
 mod broker;
 mod kill;
 mod outage;

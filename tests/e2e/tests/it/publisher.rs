@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
-use devstack::{Stack, StackOptions};
+use devstack::{RestMode, Stack, StackOptions};
 use millrace_e2e::{Look, sample_data, sample_landscape, until};
 use model::{Act, Change, Command, DeadLetter, Domain, Operation, Outgoing, Slot, Stage, Timestamp};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const ERP: &str = "publisher-erp";
 /// Rows of deploy/sample/erp.
 const ERP_ROWS: usize = 300 + 2 + 20 + 20;
@@ -243,6 +243,41 @@ async fn a_letters_row_is_captured_again_on_command_and_tells_when_it_fails_agai
     alone.write_items(&(lines.join("\n") + "\n"))?;
     let changes = alone.until_changes("erp", ERP_ROWS).await?;
     assert!(changes.iter().any(|change| change.meta.causation_id.as_ref() == Some(&letter.id.0)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_answers_nonsense_is_waited_for_and_then_caught_up_with() -> Result<()> {
+    let mut alone = Alone::start().await?;
+    alone.publish("crm")?;
+    alone.ready()?;
+    alone.until_changes("crm", CUSTOMERS).await?;
+    for mode in [RestMode::Html, RestMode::Error, RestMode::HalfJson, RestMode::Endless, RestMode::Down] {
+        alone.stack.systems.rest["crm"].set_mode(mode)?;
+        until("the source to be named on /readyz", PATIENCE, || {
+            let missing = tokio::task::block_in_place(|| alone.stack.fleet.not_ready());
+            async move {
+                if missing.iter().any(|(_, why)| why.contains("source (source: ")) { Ok(()) } else { Err(format!("{missing:?}")) }
+            }
+        })
+        .await?;
+    }
+    // Meanwhile one customer changed and one went away.
+    let customers: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(&std::fs::read_to_string(sample_data().join("crm/customers.json"))?)?;
+    let mut changed = customers[0].clone();
+    changed.insert("name".into(), "Another name".into());
+    let crm = &alone.stack.systems.rest["crm"];
+    crm.upsert("customers", changed)?;
+    let gone = customers[1]["id"].as_str().context("a customer has an id")?.to_owned();
+    assert!(crm.delete("customers", &gone)?);
+    crm.set_mode(RestMode::Normal)?;
+    alone.ready()?;
+    let changes = alone.until_changes("crm", CUSTOMERS + 2).await?;
+    let deleted: Vec<_> = changes.iter().filter(|change| change.data.is_none()).map(|change| &change.meta.source_key).collect();
+    assert_eq!(deleted, [&gone]);
+    assert!(alone.look.letters("crm").await?.is_empty(), "trouble of the source is nobody's letter");
+    assert!(!alone.stack.fleet.log("publisher-crm")?.contains("panicked"));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use millrace_e2e::until;
 
-use crate::world::{PATIENCE, World};
+use crate::world::{PATIENCE, World, total};
 
 async fn shared() -> Result<World> {
     let mut world = World::start(|_| {}).await?;
@@ -14,15 +14,6 @@ async fn shared() -> Result<World> {
         world.stack.fleet.wait_ready(PATIENCE)
     })?;
     Ok(world)
-}
-
-/// Sum of a counter over its series.
-fn total(metrics: &str, family: &str, part: &str) -> f64 {
-    metrics
-        .lines()
-        .filter(|line| line.starts_with(family) && line.contains(part))
-        .filter_map(|line| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok()))
-        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -68,13 +68,18 @@ impl World {
             let missing: Vec<_> = self
                 .written
                 .iter()
-                .filter(|(item, version)| {
-                    let golden = newest.get(&format!("item/L-{item:05}/A"));
-                    golden.map(|golden| golden.meta.revision) != Some(i64::from(**version))
+                .map(|(item, version)| {
+                    (item, version, newest.get(&format!("item/L-{item:05}/A")).map(|golden| golden.meta.revision))
                 })
-                .take(3)
+                .filter(|(_, version, revision)| *revision != Some(i64::from(**version)))
                 .collect();
-            if missing.is_empty() { Ok(newest) } else { Err(format!("{} golden keys, e.g. missing {missing:?}", newest.len())) }
+            match missing.first() {
+                None => Ok(newest),
+                Some((item, version, revision)) => Err(format!(
+                    "{} items differ, e.g. {item} was written {version} times and has revision {revision:?}",
+                    missing.len()
+                )),
+            }
         })
         .await
     }
@@ -115,4 +120,13 @@ impl World {
         assert_eq!(self.look.letters("validator").await?, [], "letters of the validator");
         Ok(())
     }
+}
+
+/// Sum of a counter over its series.
+pub(crate) fn total(metrics: &str, family: &str, part: &str) -> f64 {
+    metrics
+        .lines()
+        .filter(|line| line.starts_with(family) && line.contains(part))
+        .filter_map(|line| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok()))
+        .sum()
 }
