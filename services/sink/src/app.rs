@@ -14,8 +14,9 @@ use tokio::{
 
 use crate::{
     config::{self, Args},
+    restore::Ledgers,
     shared::{Names, Parts, Shared},
-    slot::{self, Input},
+    slot::{self, Input, Start},
     status::{self, Board},
 };
 
@@ -172,19 +173,21 @@ impl Owned {
         let all = usize::try_from(self.shared.landscape.kafka.slots).unwrap_or(usize::MAX);
         self.shared.traffic().set_share(slots.len(), all);
         tracing::info!(destination = self.shared.name(), slots = slots.len(), epoch, "slots assigned");
+        let ledgers = Arc::new(Ledgers::new(slots.clone()));
         for slot in slots {
             let (inbox, receiver) = mpsc::unbounded_channel();
             let (done, ended) = oneshot::channel();
             let gone = CancellationToken::new();
-            let served = slot::serve(
-                Arc::clone(&self.shared),
-                Arc::clone(&self.board),
+            let served = slot::serve(Start {
+                shared: Arc::clone(&self.shared),
+                board: Arc::clone(&self.board),
+                ledgers: Arc::clone(&ledgers),
                 slot,
                 epoch,
-                inbox.clone(),
-                receiver,
-                gone.clone(),
-            );
+                sender: inbox.clone(),
+                inbox: receiver,
+                gone: gone.clone(),
+            });
             self.tasks.spawn(async move {
                 served.await;
                 drop(done);

@@ -1,11 +1,12 @@
 //! Taking a slot over: its ledger up to the uncommitted end, the own lease, and what a former owner wrote in between.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use delivery::{Setup, SlotState};
 use kafka::Record;
 use model::{Lease, Ledger, Outgoing, Slot, Topical, ledger::LEASE_KEY};
+use tokio::sync::Mutex;
 
 use crate::{
     record::Taken,
@@ -22,10 +23,40 @@ pub(crate) struct Restored {
     pub(crate) was_unclean: bool,
 }
 
+/// The ledger of all slots of one assignment, read in one go: a client per slot would cost threads and memory that stay.
+pub(crate) struct Ledgers {
+    slots: Vec<Slot>,
+    read: Mutex<Option<BTreeMap<Slot, Vec<Record>>>>,
+}
+
+impl Ledgers {
+    pub(crate) fn new(slots: Vec<Slot>) -> Self {
+        Self { slots, read: Mutex::new(None) }
+    }
+
+    /// The records of one slot. Asked for the first time, the first one to ask reads for all; asked again, it is read again.
+    async fn of(&self, shared: &Shared, slot: Slot) -> Result<Vec<Record>, kafka::Error> {
+        let mut read = self.read.lock().await;
+        if read.is_none() {
+            let partitions = self.slots.iter().map(|slot| slot.0).collect();
+            let mut by_slot: BTreeMap<Slot, Vec<Record>> = self.slots.iter().map(|slot| (*slot, Vec::new())).collect();
+            for record in kafka::read_all(&shared.client, &shared.group, &shared.names.ledger, Some(partitions)).await? {
+                by_slot.entry(record.slot()).or_default().push(record);
+            }
+            *read = Some(by_slot);
+        }
+        if let Some(records) = read.as_mut().and_then(|read| read.remove(&slot)) {
+            return Ok(records);
+        }
+        drop(read);
+        kafka::read_all(&shared.client, &shared.group, &shared.names.ledger, Some(vec![slot.0])).await
+    }
+}
+
 /// Tries until it is done; the reason it is not is on `/readyz`.
-pub(crate) async fn restore(shared: &Shared, slot: Slot, part: &str) -> Restored {
+pub(crate) async fn restore(shared: &Shared, ledgers: &Ledgers, slot: Slot, part: &str) -> Restored {
     loop {
-        match attempt(shared, slot).await {
+        match attempt(shared, ledgers, slot).await {
             Ok(restored) => {
                 shared.health.ready(part);
                 return restored;
@@ -40,9 +71,9 @@ pub(crate) async fn restore(shared: &Shared, slot: Slot, part: &str) -> Restored
     }
 }
 
-async fn attempt(shared: &Shared, slot: Slot) -> anyhow::Result<Restored> {
+async fn attempt(shared: &Shared, ledgers: &Ledgers, slot: Slot) -> anyhow::Result<Restored> {
     let topic = &shared.names.ledger;
-    let records = kafka::read_all(&shared.client, &shared.group, topic, Some(vec![slot.0])).await?;
+    let records = ledgers.of(shared, slot).await?;
     let values = records.iter().filter_map(|record| record.value.as_deref());
     shared.registry.prepare(&shared.reader, values).await.context("asking for the schemas of the ledger")?;
 

@@ -96,23 +96,30 @@ pub(crate) struct SlotActor {
     posted: Option<Option<model::ledger::Paused>>,
 }
 
-/// Takes the slot over and serves it until it is drained or `inbox` closes.
-pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    board: Arc<Board>,
-    slot: Slot,
-    epoch: u64,
-    sender: mpsc::UnboundedSender<Input>,
-    inbox: mpsc::UnboundedReceiver<Input>,
-    gone: service::CancellationToken,
-) {
+/// What a slot starts with.
+pub(crate) struct Start {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) ledgers: Arc<restore::Ledgers>,
+    pub(crate) slot: Slot,
+    /// Of the assignment.
+    pub(crate) epoch: u64,
+    pub(crate) sender: mpsc::UnboundedSender<Input>,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Input>,
+    pub(crate) gone: service::CancellationToken,
+}
+
+/// Takes the slot over and serves it until it is drained, or gone.
+pub(crate) async fn serve(start: Start) {
+    let Start { shared, board, ledgers, slot, epoch, sender, inbox, gone } = start;
     let part = format!("slot {slot}");
     shared.health.not_ready(&part, "restoring its ledger");
     let restored = tokio::select! {
-        restored = restore::restore(&shared, slot, &part) => restored,
+        restored = restore::restore(&shared, &ledgers, slot, &part) => restored,
         // Nothing was taken up yet: the next owner finds the lease as it was.
         () = gone.cancelled() => return shared.health.ready(&part),
     };
+    drop(ledgers);
     let started = now();
     let (journal, acknowledgements) = Journal::new(Arc::clone(&shared), part, sender.clone());
     let mut tasks = JoinSet::new();
