@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use model::{Date, Domain, Severity};
 
-use crate::{Rule, rule};
+use crate::{Rule, ownership, rule};
 
 /// One domain of the landscape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +78,12 @@ impl DomainPolicy {
     #[must_use]
     pub fn turn(&self) -> &str {
         self.office.as_deref().unwrap_or(&self.owner)
+    }
+
+    /// The system that owns the field at a pointer into the data, such as a finding's; the main owner for the whole record.
+    #[must_use]
+    pub fn field_owner(&self, pointer: &str) -> &str {
+        ownership::owner_of(self, pointer)
     }
 
     /// How heavy a violation of `rule` is on day `today`. Never above the rule's own severity unless the landscape says `raise`,

@@ -1,6 +1,6 @@
 //! Wiring: landscape → topics → schemas → view of references → workers.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use avro::{Reader, Schema, TopicSpec, topic_specs};
 use kafka::{Client, FollowConfig, Follower, Sasl, Security, Start, WorkerConfig, topics::TopicProblem};
@@ -18,6 +18,8 @@ use crate::{
     shared::{STAGE, Shared},
     view::{self, REFERRED, View},
 };
+
+const PULSE: Duration = Duration::from_secs(1);
 
 /// The validator, built and ready to decide.
 pub struct App {
@@ -61,20 +63,24 @@ impl service::App for App {
         context.health.not_ready("references", "reading customers and reference codes up to where they were at the start");
 
         let workers = (0..config.workers).map(|worker| worker_config(&context, &client, &group, worker)).collect();
-        let health = context.health.clone();
+        let health = context.health;
         let shared =
             Arc::new(Shared::new(Arc::clone(&context.landscape), topics, reader, writer, registry, view, health.clone()));
         Ok(Self { shared, workers, following, is_complete, health })
     }
 
     async fn run(self, stop: CancellationToken) -> Result<(), Exit> {
-        tokio::select! {
-            complete = self.is_complete => {
-                if complete.is_err() {
-                    return if stop.is_cancelled() { Ok(()) } else { Err(Exit::died(anyhow::anyhow!("the view of references ended"))) };
-                }
+        let (mut pulse, mut is_complete) = (tokio::time::interval(PULSE), self.is_complete);
+        loop {
+            tokio::select! {
+                complete = &mut is_complete => match complete {
+                    Ok(()) => break,
+                    Err(_) if stop.is_cancelled() => return Ok(()),
+                    Err(_) => return Err(Exit::died(anyhow::anyhow!("the view of references ended"))),
+                },
+                _ = pulse.tick() => self.health.tick(),
+                () = stop.cancelled() => return Ok(()),
             }
-            () = stop.cancelled() => return Ok(()),
         }
         self.health.ready("references");
         let mut running = JoinSet::new();
@@ -84,6 +90,9 @@ impl service::App for App {
         let mut following = self.following;
         loop {
             tokio::select! {
+                _ = pulse.tick() => if self.shared.pulse.is_well() {
+                    self.health.tick();
+                },
                 ended = running.join_next() => match ended {
                     None => return Ok(()),
                     Some(ended) => finished(ended.map_err(Exit::died)?, &stop)?,

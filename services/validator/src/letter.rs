@@ -27,21 +27,40 @@ pub(crate) struct Origin<'a> {
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) timestamp: Timestamp,
-    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) headers: Headers<'a>,
     pub(crate) bytes: &'a [u8],
+}
+
+/// The record's headers, looked at only when a letter is written.
+pub(crate) enum Headers<'a> {
+    Of(&'a Record),
+    /// `held` keeps the bytes of a change, and its headers follow from those.
+    FromChange,
 }
 
 impl<'a> Origin<'a> {
     pub(crate) fn of(domain: Domain, record: &'a Record) -> Self {
-        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         Self {
             domain,
             topic: &record.topic,
             partition: record.partition,
             offset: record.offset,
             timestamp: record.timestamp,
-            headers: kept_headers(headers),
+            headers: Headers::Of(record),
             bytes: record.value.as_deref().unwrap_or_default(),
+        }
+    }
+
+    fn headers(&self, key: Option<&RecordKey>, change: Option<&Change>) -> BTreeMap<String, String> {
+        match (&self.headers, key, change) {
+            (Headers::Of(record), _, _) => {
+                kept_headers(record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())))
+            }
+            (Headers::FromChange, Some(key), Some(change)) => {
+                let headers = avro::headers::change(change, self.domain, key);
+                kept_headers(headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice()))))
+            }
+            (Headers::FromChange, _, _) => BTreeMap::new(),
         }
     }
 }
@@ -92,7 +111,7 @@ pub(crate) fn letter(
     let source_prefix = meta.map(|meta| format!("{}/", meta.source));
     let replaces = cited.filter(|id| source_prefix.as_ref().is_some_and(|prefix| id.starts_with(prefix)));
     let (payload, truncated) = clip_payload(origin.bytes.to_vec());
-    let office = meta.and_then(|meta| shared.landscape.office_of(&meta.source).map(str::to_owned).or(Some(meta.source.clone())));
+    let owner = turn(shared, origin.domain, meta.map(|meta| meta.source.as_str()), &cause);
     DeadLetter {
         id: same.unwrap_or_else(|| id_of_record(STAGE, origin.domain, origin.partition, origin.offset)),
         stage: Stage::Validate,
@@ -115,7 +134,7 @@ pub(crate) fn letter(
         observed: title.and_then(|finding| finding.observed.clone()),
         code: cause.code,
         message: clip(&cause.message, MESSAGE_BYTES),
-        owner: office,
+        owner,
         findings: cause.findings,
         attempts: 1,
         first_failed_at: cause.since,
@@ -123,10 +142,25 @@ pub(crate) fn letter(
         service: shared.service.clone(),
         policy_version: shared.landscape.policy_version.clone(),
         replaces: replaces.map(|id| LetterId(id.to_owned())),
-        headers: origin.headers.clone(),
+        headers: origin.headers(key, change),
         payload,
         truncated,
         sent: None,
+    }
+}
+
+/// Who can fix it: for what a record says, the people of the domain or of the field's owner; for what nobody can read, those of the
+/// system that wrote it.
+fn turn(shared: &Shared, domain: Domain, source: Option<&str>, cause: &Cause) -> Option<String> {
+    let landscape = &shared.landscape;
+    let office = |system: &str| landscape.office_of(system).unwrap_or(system).to_owned();
+    match (cause.class, landscape.domains.get(&domain)) {
+        (LetterClass::Data | LetterClass::Reference, Some(policy)) => {
+            let path = cause.findings.first().map_or("", |finding| finding.path.as_str());
+            let owner = policy.field_owner(path);
+            Some(if owner == policy.owner { policy.turn().to_owned() } else { office(owner) })
+        }
+        _ => source.map(office),
     }
 }
 
@@ -143,4 +177,20 @@ pub(crate) fn outgoing(shared: &Shared, letter: &DeadLetter, origin: &Origin<'_>
         value: Some(shared.writer.encode(letter).map_err(Fatal::new)?),
         headers: headers(letter),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_page() {
+        let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
+        let decoding = [avro::code::FRAMING, avro::code::UNREADABLE, avro::code::SCHEMA, avro::code::SCHEMA_UNKNOWN];
+        for code in decoding.into_iter().chain([code::KEY, code::EMPTY, code::STATE]) {
+            assert!(pages.join(format!("{code}.md")).exists(), "docs/errors/{code}.md is missing");
+        }
+    }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Validator {
     unread: Vec<(Slot, Record)>,
     gauges_at: Timestamp,
     ask_again_at: Timestamp,
+    /// Shown on `/readyz`.
+    is_waiting: bool,
 }
 
 impl Validator {
@@ -59,6 +61,7 @@ impl Validator {
             unread: Vec::new(),
             gauges_at: Timestamp::default(),
             ask_again_at: Timestamp::default(),
+            is_waiting: false,
         }
     }
 
@@ -110,6 +113,19 @@ impl Validator {
             }
         }
         Ok(())
+    }
+
+    /// A worker that waits says so on `/readyz`.
+    fn show_waiting(&mut self, cause: Option<&Transient>) {
+        let part = format!("worker {}", self.worker);
+        match cause {
+            Some(cause) => {
+                self.shared.health.not_ready(&part, format!("waits: {cause}"));
+                self.is_waiting = true;
+            }
+            None if std::mem::take(&mut self.is_waiting) => self.shared.health.ready(&part),
+            None => {}
+        }
     }
 
     /// `learn` outside of a batch, where nobody backs off: a registry that is down is asked every two seconds.
@@ -270,6 +286,8 @@ impl Validator {
 
 impl kafka::Processor for Validator {
     fn assigned(&mut self, slot: Slot) {
+        // Restoring takes as long as it takes; it counts again from its first turn on.
+        self.shared.pulse.rest(self.worker);
         self.state.begin(slot);
         self.unread.retain(|(unread, _)| *unread != slot);
     }
@@ -292,6 +310,8 @@ impl kafka::Processor for Validator {
     }
 
     fn revoked(&mut self, slot: Slot) {
+        self.shared.pulse.rest(self.worker);
+        self.show_waiting(None);
         self.state.forget(slot);
         self.unread.retain(|(unread, _)| *unread != slot);
         let slots = self.shared.slots();
@@ -315,7 +335,9 @@ impl kafka::Processor for Validator {
                 values.push(golden.to_vec());
             }
         }
-        self.learn(&values.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        let learned = self.learn(&values.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        self.show_waiting(learned.as_ref().err());
+        learned
     }
 
     fn process(&mut self, batch: &[Record], now: Timestamp) -> Result<Vec<Outcome>, Fatal> {
@@ -323,7 +345,7 @@ impl kafka::Processor for Validator {
     }
 
     fn wake(&mut self, now: Timestamp) -> Result<Vec<(Slot, Vec<Outgoing>)>, Fatal> {
-        self.shared.health.tick();
+        self.shared.pulse.beat(self.worker);
         self.set_gauges(now);
         if !self.unread.is_empty() && !self.learns(&[], now) {
             return Ok(Vec::new());

@@ -1,6 +1,10 @@
 //! What all workers of the process share, read-only or behind its own lock.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use avro::{Reader, Topics, Writer};
 use landscape::Landscape;
@@ -19,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) view: Arc<View>,
     pub(crate) health: Health,
+    pub(crate) pulse: Pulse,
     pub(crate) gauges: HeldGauges,
     /// `validator 0.1.0`, on every letter.
     pub(crate) service: String,
@@ -51,7 +56,7 @@ impl Shared {
         };
         let service = format!("validator {}", env!("CARGO_PKG_VERSION"));
         let gauges = HeldGauges::default();
-        Self { landscape, topics, reader, writer, registry, view, health, gauges, service, names }
+        Self { landscape, topics, reader, writer, registry, view, health, pulse: Pulse::default(), gauges, service, names }
     }
 
     pub(crate) fn slots(&self) -> u32 {
@@ -78,6 +83,28 @@ impl Shared {
 
     pub(crate) fn dlq(&self) -> &str {
         &self.names.dlq
+    }
+}
+
+/// When each worker that has something to do turned last. One without slots has nothing to do, and is well.
+#[derive(Default)]
+pub(crate) struct Pulse {
+    workers: Mutex<BTreeMap<usize, Instant>>,
+}
+
+impl Pulse {
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    pub(crate) fn beat(&self, worker: usize) {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, Instant::now());
+    }
+
+    pub(crate) fn rest(&self, worker: usize) {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).remove(&worker);
+    }
+
+    pub(crate) fn is_well(&self) -> bool {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).values().all(|beat| beat.elapsed() < Self::LIMIT)
     }
 }
 

@@ -2,14 +2,14 @@
 
 use kafka::{Fatal, Record};
 use model::{
-    Act, Change, Command, Confirmation, Grave, HeldChange, LetterClass, Outcome, Outgoing, Reason, Receipt, ReceiptOutcome,
-    SkipReason, Topical,
+    Act, Command, Confirmation, Grave, HeldChange, LetterClass, Outcome, Outgoing, Reason, Receipt, ReceiptOutcome, SkipReason,
+    Topical,
 };
 use policy::References;
 
 use crate::{
     judge::{Batch, Incoming, Judged},
-    letter::{self, Cause, Origin},
+    letter::{self, Cause, Headers, Origin},
     overlay::Lookup,
 };
 
@@ -116,20 +116,17 @@ fn incoming<'e>(
     is_waived: bool,
     outgoing: &mut Vec<Outgoing>,
 ) -> Result<Option<Incoming<'e>>, Fatal> {
-    let mut origin = Origin {
+    let origin = Origin {
         domain: record.domain,
         topic: &entry.topic,
         partition: entry.partition,
         offset: entry.offset,
         timestamp: entry.since,
-        headers: std::collections::BTreeMap::new(),
+        headers: Headers::FromChange,
         bytes: &entry.change,
     };
     match batch.shared.reader.decode_change(record.domain, &entry.change) {
-        Ok(change) => {
-            origin.headers = headers(&change, record);
-            Ok(Some(Incoming { record: record.clone(), change, origin, held_since: Some(entry.since), is_waived }))
-        }
+        Ok(change) => Ok(Some(Incoming { record: record.clone(), change, origin, held_since: Some(entry.since), is_waived })),
         // Asked for by the next batch that needs it.
         Err(avro::DecodeError::NeedSchema(_)) => Ok(None),
         Err(avro::DecodeError::Unreadable { code, message }) => {
@@ -144,12 +141,6 @@ fn incoming<'e>(
             Ok(None)
         }
     }
-}
-
-/// The headers that the change came with: `held` keeps the bytes, and they follow from those.
-fn headers(change: &Change, record: &Topical) -> std::collections::BTreeMap<String, String> {
-    let headers = avro::headers::change(change, record.domain, &record.key);
-    deadletter::kept_headers(headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice()))))
 }
 
 /// Whether the record that an entry waits for is golden now.

@@ -41,7 +41,7 @@ fn a_conversion_of_zero_is_a_letter_with_rule_field_and_value() {
     let Told::Refused(letter) = driver.send(change) else { panic!("accepted") };
     assert_eq!((letter.class, letter.code.as_str()), (LetterClass::Data, "ITM-02"));
     assert_eq!((letter.field.as_deref(), letter.observed.as_deref()), (Some("/uom_conversions/0/numerator"), Some("0")));
-    assert_eq!(letter.owner.as_deref(), Some("erp"));
+    assert_eq!(letter.owner.as_deref(), Some("item office"));
     assert_eq!(letter.id.0, format!("validator/item/{}@{}", letter.partition.unwrap(), letter.offset.unwrap()));
     assert_eq!(driver.golden("item/4711/C"), None);
     assert_eq!(driver.writes_of("dlq.validator", "item/4711/C"), 1);
@@ -271,6 +271,9 @@ fn an_unknown_schema_is_asked_for_and_never_a_letter_while_the_registry_is_away(
     record.value.as_mut().unwrap()[4] = 99;
     let cause = driver.prepare(&[record]).unwrap_err();
     assert_eq!(cause.what, "registry");
+    assert!(driver.named_on_readyz().unwrap().starts_with("waits: registry"));
+    driver.send(unit("EA", 1));
+    assert_eq!(driver.named_on_readyz(), None);
 }
 
 #[test]

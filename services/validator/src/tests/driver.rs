@@ -216,6 +216,11 @@ impl Driver {
         self.validator.prepare(records)
     }
 
+    /// What `/readyz` names of the worker.
+    pub(super) fn named_on_readyz(&self) -> Option<String> {
+        self.shared.health.missing().get("worker 0").cloned()
+    }
+
     pub(super) fn abort_next(&mut self) {
         self.aborts_next = true;
     }
