@@ -35,7 +35,7 @@ pub struct SlotState<P> {
     known: HashMap<Topical, Known>,
     /// Parked keys per domain: counted along, because a slot may know a million keys.
     parked: BTreeMap<model::Domain, i64>,
-    lanes: HashMap<Topical, Lane<P>>,
+    lanes: HashMap<Topical, Box<Lane<P>>>,
     /// Keys whose next call may start, oldest first.
     ready: VecDeque<Topical>,
     /// Back-off, acceptance overdue, blocks and pauses that end: when to look at which key (none: the slot).
@@ -76,7 +76,7 @@ impl<P: Clone> SlotState<P> {
         self.received(&ticket);
         let known = self.known.get(&key);
         let lane = self.lanes.get(&key);
-        let in_hand = lane.map_or(0, Lane::newest_revision);
+        let in_hand = lane.map_or(0, |lane| lane.newest_revision());
         let is_conflict = known.is_some_and(|known| {
             known.accepted.as_ref().is_some_and(|accepted| {
                 accepted.revision == offer.revision
@@ -98,8 +98,8 @@ impl<P: Clone> SlotState<P> {
     pub fn tombstone(&mut self, key: Topical, offer: Offer<P>, ticket: Ticket, now: Timestamp) {
         self.received(&ticket);
         let lane = self.lanes.entry(key.clone()).or_insert_with(Lane::new);
-        if let Some((_, before)) = lane.tombstone.replace((offer, ticket)) {
-            self.done([before]);
+        if let Some(before) = lane.tombstone.replace(Box::new((offer, ticket))) {
+            self.done([before.1]);
         }
         self.settle(&key, now);
     }
@@ -170,7 +170,7 @@ impl<P: Clone> SlotState<P> {
             #[cfg(test)]
             self.before_call(&queued);
             let lane = self.lanes.get_mut(&key).expect("it was there above");
-            lane.calling = Some((queued, now));
+            lane.calling = Some(Box::new((queued, now)));
             return Some(call);
         }
         None
@@ -184,14 +184,14 @@ impl<P: Clone> SlotState<P> {
 
     /// A call that was taken did not start; it stays the first in line.
     pub fn put_back(&mut self, key: &Topical, now: Timestamp) {
-        let Some((mut queued, _)) = self.lanes.get_mut(key).and_then(|lane| lane.calling.take()) else { return };
+        let Some((mut queued, _)) = self.called(key) else { return };
         queued.goes_first = true;
         self.again(key, queued, now);
     }
 
     /// Accepted without a call: [`Call::is_unchanged`].
     pub fn unchanged(&mut self, key: &Topical, payload_hash: &str, now: Timestamp) {
-        let Some((queued, _)) = self.lanes.get_mut(key).and_then(|lane| lane.calling.take()) else { return };
+        let Some((queued, _)) = self.called(key) else { return };
         self.count(key, Counted::Unchanged);
         let answer = Answer::bare(AnswerClass::Accepted);
         self.accepted(key.clone(), queued, payload_hash, &answer, model::ReceiptOutcome::Unchanged, now, now);
@@ -200,7 +200,7 @@ impl<P: Clone> SlotState<P> {
     /// The destination answered, or a mapping said no before it was asked. `counts` is false while the destination was down.
     /// `random` is uniform in `[0, 1)`.
     pub fn answered(&mut self, key: &Topical, payload_hash: &str, answer: Answer, counts: bool, random: f64, now: Timestamp) {
-        let Some((mut queued, offered_at)) = self.lanes.get_mut(key).and_then(|lane| lane.calling.take()) else { return };
+        let Some((mut queued, offered_at)) = self.called(key) else { return };
         match answer.class {
             AnswerClass::Accepted => {
                 self.count(key, Counted::Accepted);
@@ -305,13 +305,18 @@ impl<P: Clone> SlotState<P> {
         }
     }
 
+    /// The call of this key ended: what was called, and since when.
+    fn called(&mut self, key: &Topical) -> Option<(Queued<P>, Timestamp)> {
+        self.lanes.get_mut(key)?.calling.take().map(|calling| *calling)
+    }
+
     /// Puts a revision into its lane; a newer one replaces an older one that has not started.
     fn enqueue(&mut self, key: Topical, mut queued: Queued<P>, now: Timestamp) {
         let lane = self.lanes.entry(key.clone()).or_insert_with(Lane::new);
         let is_upsert_out = |before: &Queued<P>| before.offer.operation == Operation::Upsert || before.takes_back;
         queued.takes_back = queued.offer.operation == Operation::Remove
             && (lane.next.as_ref().is_some_and(is_upsert_out)
-                || lane.calling.as_ref().is_some_and(|(calling, _)| is_upsert_out(calling)));
+                || lane.calling.as_ref().is_some_and(|calling| is_upsert_out(&calling.0)));
         let tombstone = lane.tombstone.take();
         let before = lane.next.take();
         queued.has_replaced = before.is_some() || lane.fetching.is_some();
@@ -319,7 +324,7 @@ impl<P: Clone> SlotState<P> {
         if let Some(before) = before {
             self.replaced(&key, before);
         }
-        self.done(tombstone.map(|(_, ticket)| ticket));
+        self.done(tombstone.map(|tombstone| tombstone.1));
         self.settle(&key, now);
     }
 
@@ -364,8 +369,9 @@ impl<P: Clone> SlotState<P> {
             return self.wake(key);
         }
         if lane.fetching.is_none()
-            && let Some((offer, ticket)) = lane.tombstone.take()
+            && let Some(tombstone) = lane.tombstone.take()
         {
+            let (offer, ticket) = *tombstone;
             return self.forget(key.clone(), offer, ticket, now);
         }
         if lane.is_empty() {

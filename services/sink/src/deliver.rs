@@ -46,7 +46,7 @@ pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
         personal,
     };
     if let Some(fault) = &call.offer.payload.fault {
-        return Prepared::Answered(Answer::permanent(fault.clone()));
+        return Prepared::Answered(Answer::permanent((**fault).clone()));
     }
     let Some(delivery) = shared.delivery(call.key.domain) else {
         return Prepared::Answered(Answer::bare(AnswerClass::Accepted));

@@ -17,7 +17,7 @@ pub(crate) struct Taken {
     pub(crate) record: Record,
     pub(crate) has_left_scope: bool,
     /// The scope could not be decided: refused when its turn comes.
-    pub(crate) fault: Option<Problem>,
+    pub(crate) fault: Option<Box<Problem>>,
 }
 
 /// What a golden record is here.
@@ -63,7 +63,7 @@ pub(crate) fn offer(shared: &Shared, key: &Topical, golden: &Golden, record: Rec
             Some(scope) => match scope.matches_view(&View::new(golden, key.domain, &key.key)) {
                 Ok(matches) => matches,
                 Err(error) => {
-                    fault = Some(problem(&error));
+                    fault = Some(Box::new(problem(&error)));
                     true
                 }
             },
@@ -75,7 +75,7 @@ pub(crate) fn offer(shared: &Shared, key: &Topical, golden: &Golden, record: Rec
         golden_offset: record.offset,
         occurred_at: golden.meta.occurred_at,
         operation: if is_in_scope { Operation::Upsert } else { Operation::Remove },
-        closed,
+        closed: closed.map(Box::new),
         payload: Arc::new(Taken { record, has_left_scope: !is_in_scope && golden.data.is_some(), fault }),
     }
 }

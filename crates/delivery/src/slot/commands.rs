@@ -67,7 +67,7 @@ impl<P: Clone> SlotState<P> {
         let known = self.known.get(key);
         let accepted = known.map_or(0, Known::accepted_revision);
         let seen = known.map_or(0, Known::seen_revision);
-        let in_hand = self.lanes.get(key).map_or(0, Lane::newest_revision);
+        let in_hand = self.lanes.get(key).map_or(0, |lane| lane.newest_revision());
         // Equal to the accepted one only by command; below what was taken up since, never.
         let needed = if fetching.command.is_some() { seen } else { seen.max(accepted + 1) };
         if self.is_fenced(offer.revision, needed - 1) || offer.revision <= in_hand {
@@ -93,7 +93,7 @@ impl<P: Clone> SlotState<P> {
             lane.wakes = true;
             return;
         }
-        lane.fetching = Some(Fetching { tickets: Vec::new(), cause: Cause::Normal, command: None });
+        lane.fetching = Some(Box::new(Fetching { tickets: Vec::new(), cause: Cause::Normal, command: None }));
         self.actions.push_back(Action::Fetch(key.clone(), place));
     }
 
@@ -153,7 +153,7 @@ impl<P: Clone> SlotState<P> {
             }
         };
         let command = (cause == Cause::Resend).then_some(command.command_id);
-        lane.fetching = Some(Fetching { tickets: vec![ticket], cause, command });
+        lane.fetching = Some(Box::new(Fetching { tickets: vec![ticket], cause, command }));
         self.actions.push_back(Action::Fetch(key, place));
     }
 

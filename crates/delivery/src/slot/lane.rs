@@ -1,4 +1,5 @@
-//! The work in progress of one key. A key without work has no lane, so memory is bounded by what was received and is not done.
+//! The work in progress of one key. A key without work has no lane, so memory is bounded by what was received and is not done. What few lanes have at one time is
+//! boxed: during an outage there is a lane per key.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,14 +15,14 @@ pub(crate) struct Lane<P> {
     /// The newest revision that is to be offered.
     pub(crate) next: Option<Queued<P>>,
     /// The call on its way and since when.
-    pub(crate) calling: Option<(Queued<P>, Timestamp)>,
+    pub(crate) calling: Option<Box<(Queued<P>, Timestamp)>>,
     /// The durable steps on their way.
     pub(crate) job: Option<Job>,
-    pub(crate) fetching: Option<Fetching>,
+    pub(crate) fetching: Option<Box<Fetching>>,
     /// Commands that came while the lane was busy, in their order.
     pub(crate) commands: VecDeque<(Command, Ticket)>,
     /// Golden's tombstone came while the delete before it was still on its way.
-    pub(crate) tombstone: Option<(Offer<P>, Ticket)>,
+    pub(crate) tombstone: Option<Box<(Offer<P>, Ticket)>>,
     /// The payload is to be read again when the lane is free.
     pub(crate) wakes: bool,
     /// True while the key stands in the ready queue.
@@ -81,8 +82,8 @@ impl<P> Queued<P> {
 }
 
 impl<P> Lane<P> {
-    pub(crate) fn new() -> Self {
-        Self {
+    pub(crate) fn new() -> Box<Self> {
+        Box::new(Self {
             next: None,
             calling: None,
             job: None,
@@ -91,7 +92,7 @@ impl<P> Lane<P> {
             tombstone: None,
             wakes: false,
             is_ready: false,
-        }
+        })
     }
 
     /// True while something of this key is on its way: nothing else may start.
@@ -101,7 +102,7 @@ impl<P> Lane<P> {
 
     /// The highest revision that is queued or on its way.
     pub(crate) fn newest_revision(&self) -> i64 {
-        let calling = self.calling.as_ref().map_or(0, |(queued, _)| queued.offer.revision);
+        let calling = self.calling.as_ref().map_or(0, |calling| calling.0.offer.revision);
         self.next.as_ref().map_or(calling, |next| next.offer.revision.max(calling))
     }
 

@@ -44,7 +44,7 @@ pub struct Offer<P> {
     pub occurred_at: Timestamp,
     pub operation: Operation,
     /// The first gate that is shut for this revision.
-    pub closed: Option<Closed>,
+    pub closed: Option<Box<Closed>>,
     /// The record itself, which this crate only carries.
     pub payload: P,
 }

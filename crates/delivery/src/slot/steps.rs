@@ -288,7 +288,7 @@ impl<P: Clone> SlotState<P> {
     pub(super) fn bury(&mut self, now: Timestamp) {
         for (key, ticket) in std::mem::take(&mut self.graves) {
             let next = self.outstanding.get(&ticket.topic).and_then(|tracker| tracker.committable(None));
-            let is_idle = self.lanes.get(&key).is_none_or(Lane::is_empty);
+            let is_idle = self.lanes.get(&key).is_none_or(|lane| lane.is_empty());
             let Some(known) = self.known.get(&key) else { continue };
             if known.offered.as_ref().is_some_and(|offered| offered.golden_offset > ticket.offset) {
                 continue;

@@ -483,7 +483,7 @@ fn offer(logged: &Logged) -> Option<Offer<i64>> {
         golden_offset: logged.offset,
         occurred_at: Timestamp::from_millis(0),
         operation: version.operation,
-        closed: is_closed.then(|| Closed { reason: Reason::Approval, detail: "draft".to_owned(), until: None }),
+        closed: is_closed.then(|| Box::new(Closed { reason: Reason::Approval, detail: "draft".to_owned(), until: None })),
         payload: logged.offset,
     })
 }
