@@ -23,6 +23,8 @@ pub(crate) struct Poll {
     sweep: Option<Duration>,
     next_poll: Instant,
     next_sweep: Instant,
+    /// The last poll did not come to its end: what went away meanwhile is looked for at once.
+    was_away: bool,
 }
 
 impl Poll {
@@ -32,7 +34,7 @@ impl Poll {
             SourceConnector::File { .. } => (Duration::from_secs(1), Duration::ZERO, None),
         };
         let now = Instant::now();
-        Self { source, interval, overlap, sweep, next_poll: now, next_sweep: now }
+        Self { source, interval, overlap, sweep, next_poll: now, next_sweep: now, was_away: true }
     }
 
     /// Polls what is due. True: something was asked.
@@ -47,7 +49,8 @@ impl Poll {
         }
         // Set before asking: a source that is down is asked at its interval, too.
         self.next_poll = Instant::now() + self.interval;
-        let sweeps = self.sweep.is_some() && Instant::now() >= self.next_sweep;
+        let sweeps = self.sweep.is_some() && (self.was_away || Instant::now() >= self.next_sweep);
+        self.was_away = true;
         for stream in 0..capture.source().streams.len() {
             if stop.is_cancelled() {
                 return Ok(true);
@@ -60,6 +63,7 @@ impl Poll {
         if let Some(sweep) = self.sweep.filter(|_| sweeps) {
             self.next_sweep = Instant::now() + sweep;
         }
+        self.was_away = false;
         Ok(true)
     }
 
