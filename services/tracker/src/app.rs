@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::IntoFuture as _, path::PathBuf, sync::Arc, time::Duration};
 
 use avro::{Reader, Schema, TopicKind, topic_specs};
-use kafka::{Client, FollowConfig, Followed, Follower, Producer, Sasl, Security, Start, topics::TopicProblem};
+use kafka::{Client, FollowConfig, Followed, Follower, Producer, Sasl, Security, Start};
 use model::Domain;
 use registry::Registry;
 use service::{CancellationToken, Context, Exit};
@@ -131,6 +131,7 @@ fn registry_client(context: &Context<Args>) -> Result<Registry, Exit> {
     config.username.clone_from(&settings.username);
     config.password_file = settings.password_file.as_ref().map(PathBuf::from);
     config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
+    config.retry_for = config.retry_for.min(context.common.start_timeout / 2);
     // One record of a schema that nobody knows must not hold up the view of everything else for minutes.
     config.unknown_after = UNKNOWN_AFTER;
     Registry::new(config).map_err(Exit::config)
@@ -157,20 +158,13 @@ fn specs(context: &Context<Args>) -> Vec<avro::TopicSpec> {
 /// Missing topics are waited for; a topic that is there but wrong ends the start at once.
 async fn wait_for_topics(context: &Context<Args>, client: &Client) -> Result<(), Exit> {
     let specs = specs(context);
+    // So that the reason is known before the time is up.
+    let patience = context.common.start_timeout / 2;
     let wrong = context
         .health
         .wait_for("topics", context.common.start_timeout, || async {
-            let problems = kafka::topics::check(client, &specs, context.common.development)
-                .await
-                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
-            let mut wrong = Vec::new();
-            for problem in problems {
-                match problem {
-                    TopicProblem::Missing { topic } => return Err(format!("topic {topic} is missing")),
-                    TopicProblem::Wrong { topic, what } => wrong.push(format!("topic {topic}: {what}")),
-                }
-            }
-            Ok(wrong)
+            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
+            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
         })
         .await?;
     if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }

@@ -52,18 +52,24 @@ pub struct Served {
     pub waits_for_approval: bool,
 }
 
+/// What a golden revision is to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    OutOfScope = 0,
+    InScope = 1,
+    Deleted = 2,
+}
+
 impl Served {
-    /// Whether the destination should have this revision. A delete is needed where the record was needed before.
+    /// Whether the destination should have this revision.
     #[must_use]
-    pub fn needs(&self, golden: &Golden, domain: Domain, key: &RecordKey, before: bool) -> bool {
+    pub fn kind(&self, golden: &Golden, domain: Domain, key: &RecordKey) -> Kind {
         if golden.data.is_none() {
-            return before;
+            return Kind::Deleted;
         }
-        match &self.scope {
-            None => true,
-            // The sink makes a dead letter of a scope that cannot be evaluated; until then the record counts as needed.
-            Some(scope) => scope.matches(golden, domain, key).unwrap_or(true),
-        }
+        // The sink makes a dead letter of a scope that cannot be evaluated; until then the record counts as meant.
+        let in_scope = self.scope.as_ref().is_none_or(|scope| scope.matches(golden, domain, key).unwrap_or(true));
+        if in_scope { Kind::InScope } else { Kind::OutOfScope }
     }
 
     /// When the clock of this revision starts: the source's commit, or the approval where that is awaited. None: not yet.

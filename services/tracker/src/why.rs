@@ -11,13 +11,15 @@ pub enum Place {
     Sent,
     Waiting,
     Refused,
+    /// Nobody sends it any more: a person discarded its letter, or the destination holds a newer revision.
+    GivenUp,
     NotNeeded,
 }
 
 /// The few facts that decide it. Small and discrete on purpose: a whole domain is counted by grouping on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// In the destination's scope.
+    /// In the destination's scope, or there and to be removed.
     pub needed: bool,
     /// The destination accepted the newest golden revision.
     pub accepted: bool,
@@ -44,6 +46,10 @@ pub fn place(standing: &Standing) -> (Place, Option<Reason>) {
     // A refusal is about the revision that was refused: a newer one has its own chance.
     if standing.ledger == LedgerState::Parked && standing.offered {
         return (Place::Refused, Some(Reason::Refused));
+    }
+    // The sink clears an entry that it offered, and the destination did not accept, only when it is done with it.
+    if standing.ledger == LedgerState::Clear && standing.offered {
+        return (Place::GivenUp, None);
     }
     match standing.destination {
         DestinationState::Paused => return (Place::Waiting, Some(Reason::Paused)),
@@ -185,8 +191,8 @@ mod tests {
                 Some(Reason::Paused),
             ),
             (Standing { ledger: L::Parked, offered: false, ..standing() }, Place::Waiting, Some(Reason::Queued)),
-            (Standing { destination: D::Unavailable, ..standing() }, Place::Waiting, Some(Reason::Unavailable)),
-            (Standing { destination: D::Resyncing, ..standing() }, Place::Waiting, Some(Reason::Resync)),
+            (Standing { offered: false, destination: D::Unavailable, ..standing() }, Place::Waiting, Some(Reason::Unavailable)),
+            (Standing { offered: false, destination: D::Resyncing, ..standing() }, Place::Waiting, Some(Reason::Resync)),
             (Standing { ledger: L::Delivered, ..standing() }, Place::Sent, Some(Reason::Receipt)),
             (Standing { ledger: L::Delivered, offered: false, ..standing() }, Place::Waiting, Some(Reason::Queued)),
             (Standing { ledger: L::Waiting, gate: Reason::Approval, ..standing() }, Place::Waiting, Some(Reason::Approval)),
@@ -195,8 +201,14 @@ mod tests {
                 Place::Waiting,
                 Some(Reason::Queued),
             ),
-            (standing(), Place::Waiting, Some(Reason::Queued)),
-            (Standing { destination: D::Unknown, ..standing() }, Place::Waiting, Some(Reason::Queued)),
+            (standing(), Place::GivenUp, None),
+            (Standing { destination: D::Paused, ..standing() }, Place::GivenUp, None),
+            (Standing { offered: false, ..standing() }, Place::Waiting, Some(Reason::Queued)),
+            (
+                Standing { ledger: L::Unknown, offered: false, destination: D::Unknown, ..standing() },
+                Place::Waiting,
+                Some(Reason::Queued),
+            ),
         ];
         for (standing, expected, reason) in table {
             assert_eq!(place(&standing), (expected, reason), "{standing:?}");

@@ -105,7 +105,7 @@ fn destination(place: &Value, width: usize, now: Timestamp) -> String {
             let message = text(place, "message");
             format!("  {name:width$}  refused   {}  {} {message}, {tries}, parked", clock("at"), text(place, "code"))
         }
-        "not_needed" => format!("  {name:width$}  {}", text(place, "why")),
+        "not_needed" | "given_up" => format!("  {name:width$}  {}", text(place, "why")),
         state => format!("  {name:width$}  {state:8}  {}", text(place, "why")),
     }
 }

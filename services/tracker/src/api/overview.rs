@@ -17,7 +17,7 @@
 //!        "erp":     {"role": "source", "changes": 305, "last_change_at": "…"},
 //!        "mes-ulm": {"role": "destination",
 //!                    "state": "ok",              // worst first: refused|paused|unavailable|late|waiting|ok
-//!                    "accepted": 297, "sent": 0, "waiting": 2, "refused": 1, "not_needed": 2,
+//!                    "accepted": 297, "sent": 0, "waiting": 2, "refused": 1, "given_up": 0, "not_needed": 2,
 //!                    "reasons": {"queued": 2},   // of the waiting and sent ones
 //!                    "oldest_waiting_seconds": 3.2,
 //!                    "deadline_seconds": 60.0,   // null: none promised

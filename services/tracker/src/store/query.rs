@@ -59,6 +59,11 @@ fn destination_state(status: Option<&DestinationStatus>) -> DestinationState {
     status.map_or(DestinationState::Unknown, |status| status.state)
 }
 
+/// Whether the destination must be told of the wanted revision, over `wanted w` and its `ledger l`: it is in scope, or the
+/// destination holds the record and has to remove it. A delete that was accepted stays told.
+pub(crate) const NEEDED: &str = "(w.kind = 1 OR ifnull(l.accepted IS NOT NULL AND
+    (CASE WHEN l.accepted >= w.revision THEN w.kind = 2 ELSE l.state <> 'DELETED' END), 0))";
+
 /// One key's line in a ledger.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerRow {

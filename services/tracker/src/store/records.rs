@@ -6,7 +6,10 @@ use model::{Change, Data, Domain, FindingReport, Golden, Held, RecordKey, Timest
 use rusqlite::params;
 
 use super::{Error, Noted, Write, symbol};
-use crate::{fact::Located, fleet::Served};
+use crate::{
+    fact::Located,
+    fleet::{Kind, Served},
+};
 
 /// Revisions kept per key: enough to compare what was sent with what a destination has.
 const KEPT: i64 = 20;
@@ -97,31 +100,34 @@ impl Write<'_> {
         let revision = golden.meta.revision;
         let key = record.as_str();
         let place = [destination, domain.name(), key];
-        let before: Option<(i64, bool, i64)> = self
+        let before: Option<(i64, i64)> = self
             .sql
-            .prepare_cached("SELECT revision, needed, since FROM wanted WHERE destination = ? AND domain = ? AND key = ?")?
-            .query_map(place, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .next()
-            .transpose()?;
-        let accepted: Option<(Option<i64>, Option<i64>)> = self
-            .sql
-            .prepare_cached("SELECT accepted, accepted_at FROM ledger WHERE destination = ? AND domain = ? AND key = ?")?
+            .prepare_cached("SELECT revision, since FROM wanted WHERE destination = ? AND domain = ? AND key = ?")?
             .query_map(place, |row| Ok((row.get(0)?, row.get(1)?)))?
             .next()
             .transpose()?;
-        let (accepted, accepted_at) = accepted.unwrap_or_default();
-        let had = before.is_some_and(|(_, needed, _)| needed) || accepted.is_some();
-        let needed = served.needs(golden, domain, record, had);
+        let ledger: Option<(Option<i64>, Option<i64>, bool)> = self
+            .sql
+            .prepare_cached(
+                "SELECT accepted, accepted_at, accepted IS NOT NULL AND state <> 'DELETED' FROM ledger
+                 WHERE destination = ? AND domain = ? AND key = ?",
+            )?
+            .query_map(place, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .next()
+            .transpose()?;
+        let (accepted, accepted_at, holds) = ledger.unwrap_or_default();
+        let kind = served.kind(golden, domain, record);
+        let needed = kind == Kind::InScope || holds;
         let clock = served.clock_starts(golden);
         let start = clock.unwrap_or(golden.meta.accepted_at);
         // A revision that replaces one still waiting does not make the waiting younger.
         let since = match before {
-            Some((waiting, true, since)) if accepted.is_none_or(|accepted| accepted < waiting) => since.min(start.micros()),
+            Some((waiting, since)) if accepted.is_none_or(|accepted| accepted < waiting) => since.min(start.micros()),
             _ => start.micros(),
         };
         self.run(
             "INSERT OR REPLACE INTO wanted VALUES (?, ?, ?, ?, ?, ?)",
-            params![destination, domain.name(), key, revision, needed, since],
+            params![destination, domain.name(), key, revision, kind as i64, since],
         )?;
         let (Some(deadline), Some(clock), true) = (served.deadline, clock, needed) else { return Ok(()) };
         let due = clock.plus(deadline);

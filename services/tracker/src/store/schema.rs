@@ -1,7 +1,7 @@
 //! The tables. A change here raises [`VERSION`], and an older store is rebuilt from the topics.
 
 /// Version of the tables below.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Instants are microseconds since 1970 in UTC. Names of states and reasons are those of the topics (upper case).
 pub(super) const TABLES: &str = "
@@ -34,9 +34,10 @@ CREATE TABLE finding (
   at INTEGER NOT NULL, findings TEXT NOT NULL, PRIMARY KEY (domain, key, change_id)) WITHOUT ROWID;
 CREATE INDEX finding_by_age ON finding (at);
 
--- What a destination should have: one row per key and destination that serves the domain.
+-- What a destination should have: one row per key and destination that serves the domain. `kind`: 0 out of scope, 1 in scope,
+-- 2 deleted. What is out of scope or deleted is still owed where the ledger says that the destination holds the record.
 CREATE TABLE wanted (
-  destination TEXT, domain TEXT, key TEXT, revision INTEGER NOT NULL, needed INTEGER NOT NULL, since INTEGER NOT NULL,
+  destination TEXT, domain TEXT, key TEXT, revision INTEGER NOT NULL, kind INTEGER NOT NULL, since INTEGER NOT NULL,
   PRIMARY KEY (destination, domain, key)) WITHOUT ROWID;
 -- Deadlines not yet counted, per revision: counted once, then gone.
 CREATE TABLE deadline (

@@ -57,6 +57,61 @@ impl Fixture {
     }
 }
 
+/// The place of one record at Pune, after its ledger entry took this state.
+async fn at_pune(fixture: &Fixture, store: &mut Store, state: LedgerState, accepted: i64, offered: i64) -> Value {
+    let there = |revision| model::ledger::Accepted {
+        revision,
+        change_id: model::ChangeId::default(),
+        payload_hash: String::new(),
+        at: at(8),
+        external_id: None,
+    };
+    let entry = model::LedgerEntry {
+        offered: Some(Offered { revision: offered, change_id: model::ChangeId::default(), golden_offset: 0 }),
+        accepted: Some(there(accepted)),
+        state,
+        ..model::LedgerEntry::default()
+    };
+    let mut log = Log::default();
+    log.ledger("mes-pune", "4711/C", entry, 8);
+    store.apply(&log.records).unwrap();
+    fixture.standpoint("mes-pune", "4711/C", 9).await
+}
+
+#[tokio::test]
+async fn a_record_that_leaves_the_scope_is_owed_until_the_destination_removed_it() {
+    let fixture = Fixture::new();
+    let mut store = fixture.open();
+    let mut log = Log::default();
+    log.golden("4711/C", 1, "FINISHED", 0).accepted("mes-pune", "4711/C", 1, 0, 1).golden("4711/C", 2, "RAW", 5);
+    store.apply(&log.records).unwrap();
+    assert_eq!(fixture.standpoint("mes-pune", "4711/C", 6).await["state"], "waiting");
+    assert_eq!(counts(&fixture.cell("mes-pune", 6).await), [0, 0, 1, 0, 0]);
+    let removed = at_pune(&fixture, &mut store, LedgerState::Deleted, 2, 2).await;
+    assert_eq!(removed["state"], "not_needed");
+    assert_eq!(counts(&fixture.cell("mes-pune", 9).await), [0, 0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn what_a_person_gave_up_is_neither_waiting_nor_refused_and_says_who_and_why() {
+    let fixture = Fixture::new();
+    let mut store = fixture.open();
+    let mut log = Log::default();
+    log.golden("4711/C", 1, "FINISHED", 0).accepted("mes-pune", "4711/C", 1, 0, 1).golden("4711/C", 2, "FINISHED", 5);
+    let id = log.refused("mes-pune", "4711/C", 2, 6);
+    log.moved(&id, LetterState::Discarded, 7);
+    let Some(Located { fact: tracker::fact::Fact::LetterStatus(Some(status)), .. }) = log.records.last_mut() else {
+        unreachable!()
+    };
+    status.by = "local/a.svoboda".to_owned();
+    status.reason = Some("line retired".to_owned());
+    store.apply(&log.records).unwrap();
+    let place = at_pune(&fixture, &mut store, LedgerState::Clear, 1, 2).await;
+    assert_eq!((&place["state"], &place["why"]), (&"given_up".into(), &"given up by local/a.svoboda: line retired".into()));
+    let cell = fixture.cell("mes-pune", 9).await;
+    assert_eq!((counts(&cell), &cell["given_up"], &cell["state"]), ([0, 0, 0, 0, 0], &1.into(), &"ok".into()));
+}
+
 fn counts(cell: &Value) -> [i64; 5] {
     ["accepted", "sent", "waiting", "refused", "not_needed"].map(|name| cell[name].as_i64().unwrap())
 }

@@ -7,7 +7,7 @@ use model::{DestinationState, DestinationStatus, Domain, Timestamp};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::{destination, destination_state, instant, json, parse_symbol, row, rows};
+use super::{NEEDED, destination, destination_state, instant, json, parse_symbol, row, rows};
 use crate::{
     fleet::{DestinationPart, Fleet},
     store::Error,
@@ -88,6 +88,7 @@ pub struct Counts {
     pub sent: i64,
     pub waiting: i64,
     pub refused: i64,
+    pub given_up: i64,
     pub not_needed: i64,
     pub reasons: BTreeMap<&'static str, i64>,
     pub oldest_waiting_seconds: Option<f64>,
@@ -220,25 +221,23 @@ pub fn counts(
     state: DestinationState,
     now: Timestamp,
 ) -> Result<Counts, Error> {
-    let groups = rows(
-        sql,
-        "SELECT w.needed, ifnull(l.accepted >= w.revision, 0) AS accepted, ifnull(l.offered >= w.revision, 0) AS offered,
+    let text = format!(
+        "SELECT {NEEDED}, ifnull(l.accepted >= w.revision, 0) AS accepted, ifnull(l.offered >= w.revision, 0) AS offered,
                 ifnull(l.state, 'UNKNOWN') AS state, ifnull(l.reason, 'UNKNOWN') AS reason, count(*), min(w.since)
          FROM wanted w LEFT JOIN ledger l USING (destination, domain, key)
-         WHERE w.destination = ? AND w.domain = ? GROUP BY 1, 2, 3, 4, 5",
-        params![destination, domain.name()],
-        |row| {
-            let standing = Standing {
-                needed: row.get(0)?,
-                accepted: row.get(1)?,
-                offered: row.get(2)?,
-                ledger: parse_symbol(&row.get::<_, String>(3)?),
-                gate: parse_symbol(&row.get::<_, String>(4)?),
-                destination: state,
-            };
-            Ok((standing, row.get::<_, i64>(5)?, row.get::<_, i64>(6)?))
-        },
-    )?;
+         WHERE w.destination = ? AND w.domain = ? GROUP BY 1, 2, 3, 4, 5"
+    );
+    let groups = rows(sql, &text, params![destination, domain.name()], |row| {
+        let standing = Standing {
+            needed: row.get(0)?,
+            accepted: row.get(1)?,
+            offered: row.get(2)?,
+            ledger: parse_symbol(&row.get::<_, String>(3)?),
+            gate: parse_symbol(&row.get::<_, String>(4)?),
+            destination: state,
+        };
+        Ok((standing, row.get::<_, i64>(5)?, row.get::<_, i64>(6)?))
+    })?;
     let mut counts = Counts::default();
     let mut oldest: Option<i64> = None;
     for (standing, count, since) in groups {
@@ -248,6 +247,7 @@ pub fn counts(
             Place::Sent => counts.sent += count,
             Place::Waiting => counts.waiting += count,
             Place::Refused => counts.refused += count,
+            Place::GivenUp => counts.given_up += count,
             Place::NotNeeded => counts.not_needed += count,
         }
         if let (Place::Sent | Place::Waiting, Some(reason)) = (place, reason) {

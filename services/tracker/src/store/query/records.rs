@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{LedgerRow, destination, destination_state, instant, json, ledger, parse_symbol, row, rows};
+use super::{LedgerRow, NEEDED, destination, destination_state, instant, json, ledger, parse_symbol, row, rows};
 use crate::{
     fleet::{Fleet, Served},
     store::Error,
@@ -259,12 +259,11 @@ fn standpoint(
 ) -> Result<Standpoint, Error> {
     let (domain, key, revision) = (golden.domain, golden.key.as_str(), golden.meta.revision);
     let entry = ledger(sql, name, domain.name(), key)?.unwrap_or_default();
-    let wanted: Option<(bool, i64)> = row(
-        sql,
-        "SELECT needed, since FROM wanted WHERE destination = ? AND domain = ? AND key = ?",
-        params![name, domain.name(), key],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let text = format!(
+        "SELECT {NEEDED}, w.since FROM wanted w LEFT JOIN ledger l USING (destination, domain, key)
+         WHERE w.destination = ? AND w.domain = ? AND w.key = ?"
+    );
+    let wanted: Option<(bool, i64)> = row(sql, &text, params![name, domain.name(), key], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (needed, since) = wanted.map_or((true, None), |(needed, since)| (needed, Some(since)));
     let status = destination(sql, name)?;
     let standing = Standing {
@@ -303,7 +302,11 @@ fn standpoint(
         destination: name.to_owned(),
         state: place,
         reason: reason.map(Reason::name),
-        why: reason.map(|reason| why::sentence(reason, &words, now)),
+        why: match reason {
+            Some(reason) => Some(why::sentence(reason, &words, now)),
+            None if place == Place::GivenUp => Some(given_up(sql, name, domain, key, revision)?),
+            None => None,
+        },
         turn: reason.and_then(|reason| turn(fleet, name, domain, reason, letter.as_ref(), status.as_ref())),
         accepted_revision: entry.accepted,
         accepted_at: entry.accepted_at,
@@ -331,12 +334,36 @@ fn letter_of(sql: &Connection, entry: &LedgerRow) -> Result<Option<model::Letter
         .transpose()
 }
 
+/// Why a revision that was not accepted is not sent any more.
+fn given_up(sql: &Connection, destination: &str, domain: Domain, key: &str, revision: i64) -> Result<String, Error> {
+    let receipt = row(
+        sql,
+        "SELECT body FROM receipt WHERE domain = ? AND key = ? AND destination = ? AND revision = ? AND outcome = 'SUPERSEDED'",
+        params![domain.name(), key, destination, revision],
+        |row| row.get::<_, String>(0),
+    )?;
+    if let Some(receipt) = receipt.map(|body| json::<Receipt>(&body)).transpose()? {
+        return Ok(receipt.note.unwrap_or_else(|| "the destination holds a newer revision".to_owned()));
+    }
+    let letter = row(
+        sql,
+        "SELECT body FROM letter_status WHERE domain = ? AND key = ? AND system = ? AND state = 'DISCARDED'
+         ORDER BY changed_at DESC LIMIT 1",
+        params![domain.name(), key, destination],
+        |row| row.get::<_, String>(0),
+    )?;
+    Ok(match letter.map(|body| json::<model::LetterStatus>(&body)).transpose()? {
+        Some(letter) => format!("given up by {}: {}", letter.by, letter.reason.unwrap_or_else(|| "no reason given".to_owned())),
+        None => "given up".to_owned(),
+    })
+}
+
 /// How many records this destination lacks for longer than this one.
 fn ahead(sql: &Connection, destination: &str, since: Option<i64>) -> Result<i64, Error> {
     Ok(row(
         sql,
         "SELECT count(*) FROM wanted w LEFT JOIN ledger l USING (destination, domain, key)
-         WHERE w.destination = ? AND w.needed AND w.since < ? AND ifnull(l.accepted < w.revision, 1)
+         WHERE w.destination = ? AND w.kind = 1 AND w.since < ? AND ifnull(l.accepted < w.revision, 1)
            AND ifnull(l.state NOT IN ('PARKED', 'BLOCKED', 'WAITING'), 1)",
         params![destination, since],
         |row| row.get(0),
