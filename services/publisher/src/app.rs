@@ -7,7 +7,7 @@ use std::{
 
 use avro::{Schema, topic_specs};
 use connect::file::Folder;
-use kafka::{Transactor, topics::TopicProblem};
+use kafka::Transactor;
 use landscape::SourceConnector;
 use model::Domain;
 use service::{CancellationToken, Context, Exit, Health};
@@ -150,20 +150,13 @@ async fn wait_for_topics(context: &Context<Args>, client: &kafka::Client, domain
     let own = [context.topics.cursor(source), context.topics.command(source), context.topics.dlq(source)];
     let mut specs = topic_specs(&context.topics, kafka.slots, kafka.replication, domains, &[source], &[]);
     specs.retain(|spec| own.contains(&spec.name) || domains.iter().any(|domain| spec.name == context.topics.change(*domain)));
+    // So that the reason is known before the time is up.
+    let patience = context.common.start_timeout / 2;
     let wrong = context
         .health
         .wait_for("topics", context.common.start_timeout, || async {
-            let problems = kafka::topics::check(client, &specs, context.common.development)
-                .await
-                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
-            let mut wrong = Vec::new();
-            for problem in problems {
-                match problem {
-                    TopicProblem::Missing { topic } => return Err(format!("topic {topic} is missing")),
-                    TopicProblem::Wrong { topic, what } => wrong.push(format!("topic {topic}: {what}")),
-                }
-            }
-            Ok(wrong)
+            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
+            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
         })
         .await?;
     if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }

@@ -4,20 +4,21 @@
 //! runs ahead of what is durable by the batch that is being written; a batch that cannot be written is written again, never redone.
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
 use connect::rows::{Broken, Fault, Read, Row};
 use landscape::{Content, Input, Landscape, Source, Stream};
-use mapping::Tables;
-use model::{
-    Approval, ApprovalState, Change, ChangeId, ChangeMeta, Cursor, Data, Domain, KeyError, Operation, Outgoing, RecordKey, Slot,
-    Timestamp,
-};
-use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
+use model::{Change, ChangeId, ChangeMeta, Domain, Operation, Outgoing, RecordKey, Slot, Timestamp};
 use uuid::Uuid;
+
+mod map;
+mod pass;
+
+use map::Mapped;
+pub(crate) use map::escape;
+pub(crate) use pass::{Batch, Pass, Tally};
 
 use crate::{
     letter::{Failed, Sender, fingerprint},
@@ -33,8 +34,6 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const MOST_DEFERRED: usize = 1_000;
 /// Letters without key that one transaction can close.
 const MOST_UNCAUSED: usize = 16;
-/// Author of what Millrace itself wrote into a source.
-const OURSELVES: &str = "millrace";
 
 /// One source, its memory and what is about to be written.
 pub(crate) struct Capture {
@@ -48,73 +47,6 @@ pub(crate) struct Capture {
     /// The newest changes of the batch that name no cause yet, with their place in it: at the end of a file they can close the
     /// letters of that file that have no key.
     uncaused: VecDeque<(usize, usize, RecordKey, Change)>,
-}
-
-/// What goes into one transaction.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub(crate) records: Vec<Outgoing>,
-    /// The newest entry of each cursor key.
-    pub(crate) cursor: BTreeMap<String, Option<Cursor>>,
-    /// What the cursor topic holds of these keys before the transaction.
-    pub(crate) before: BTreeMap<String, Option<Cursor>>,
-    pub(crate) tally: Tally,
-    rows: usize,
-    bytes: usize,
-}
-
-/// What to count once the batch is durable.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// (domain, outcome) → rows.
-    pub(crate) outcomes: BTreeMap<(&'static str, &'static str), u64>,
-    /// (domain, class, code).
-    pub(crate) letters: Vec<(&'static str, &'static str, String)>,
-    /// When each change was captured.
-    pub(crate) captured: Vec<(&'static str, Timestamp)>,
-}
-
-/// One pass over one stream.
-pub(crate) struct Pass {
-    pub(crate) stream: usize,
-    /// File name or path.
-    pub(crate) name: String,
-    /// Of a file: its columns as JSON, so that a letter's row can be read again.
-    pub(crate) columns: Option<String>,
-    /// When the source last changed, where rows have no stamp of their own.
-    pub(crate) changed_at: Timestamp,
-    /// Nothing was ever captured of this stream.
-    pub(crate) is_first: bool,
-    pub(crate) tables: Tables,
-    /// Keys met, and notices that are still true.
-    pub(crate) seen: HashSet<String>,
-    /// Every row told its key: only then does absence mean delete.
-    pub(crate) is_complete: bool,
-    /// A letter's row, captured again by command: a failure is told again.
-    pub(crate) is_replay: bool,
-    /// Kinds of notices that this pass would have met again, were they still true.
-    pub(crate) proves: &'static [&'static str],
-    deferred: Vec<Row>,
-    is_final: bool,
-}
-
-impl Pass {
-    pub(crate) fn new(stream: usize, name: impl Into<String>, changed_at: Timestamp) -> Self {
-        Self {
-            stream,
-            name: name.into(),
-            columns: None,
-            changed_at,
-            is_first: false,
-            tables: Tables::default(),
-            seen: HashSet::new(),
-            is_complete: true,
-            is_replay: false,
-            proves: &["file", "deletes", "row"],
-            deferred: Vec::new(),
-            is_final: false,
-        }
-    }
 }
 
 impl Capture {
@@ -359,45 +291,6 @@ impl Capture {
         self.count(pass, "ok");
     }
 
-    fn map(&self, pass: &Pass, row: &Row) -> Result<Mapped, Fault> {
-        let stream = self.stream(pass.stream);
-        let text = |column: &Option<String>| column.as_ref().and_then(|column| row.value.get(column)).and_then(scalar);
-        let stamp = match &stream.stamp {
-            None => None,
-            Some(column) => Some(
-                stamp(text(&stream.stamp).as_deref(), stream.stamp_format.as_deref())
-                    .map_err(|why| Fault::new("STAMP_MISSING", format!("stamp `{column}`: {why}")).field(column))?,
-            ),
-        };
-        let approval = match text(&stream.approval) {
-            None => None,
-            Some(state) => Some(approval(&state).map_err(|fault| match &stream.approval {
-                Some(column) => fault.field(column),
-                None => fault,
-            })?),
-        };
-        let value = Value::Object(row.value.clone());
-        let input = mapping::Row { row: &value, source: &self.source.name, tables: &pass.tables };
-        let data = self.landscape.mappings.to_canonical_with(&stream.mapping, stream.domain, input).map_err(|error| Fault {
-            code: error.code,
-            message: error.to_string(),
-            field: error.field,
-            observed: error.observed,
-        })?;
-        let key = data.key().map_err(keyless)?;
-        let author = text(&stream.author);
-        Ok(Mapped {
-            hash: hash(&data, approval.as_ref()),
-            key,
-            stamp,
-            approval,
-            version: text(&stream.version),
-            is_echo: author.as_deref().is_some_and(|author| author.eq_ignore_ascii_case(OURSELVES)),
-            author,
-            data,
-        })
-    }
-
     fn take_broken(&mut self, pass: &mut Pass, broken: &Broken, now: Timestamp) {
         match self.source_key(pass.stream, &broken.supposed) {
             Some(source_key) => {
@@ -524,12 +417,6 @@ impl Capture {
         !pass.is_final && pass.deferred.len() < MOST_DEFERRED && self.stream(pass.stream).content == Content::Full
     }
 
-    fn source_key(&self, stream: usize, value: &Map<String, Value>) -> Option<String> {
-        let parts =
-            self.stream(stream).key.iter().map(|column| value.get(column).and_then(scalar).filter(|part| !part.is_empty()));
-        Some(parts.collect::<Option<Vec<_>>>()?.iter().map(|part| escape(part)).collect::<Vec<_>>().join("/"))
-    }
-
     fn domain(&self, stream: usize) -> Domain {
         self.stream(stream).domain
     }
@@ -582,23 +469,6 @@ impl Capture {
     }
 }
 
-impl Batch {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.cursor.is_empty()
-    }
-}
-
-struct Mapped {
-    data: Data,
-    key: RecordKey,
-    hash: String,
-    stamp: Option<Timestamp>,
-    version: Option<String>,
-    author: Option<String>,
-    approval: Option<Approval>,
-    is_echo: bool,
-}
-
 struct Refused<'a> {
     source_key: &'a str,
     record_key: Option<RecordKey>,
@@ -611,57 +481,5 @@ fn row_notice(pass: &Pass, raw: &[u8]) -> String {
     format!("{NOTICE}row:{}:{}", pass.name, fingerprint(raw))
 }
 
-/// `/` and `%` are escaped in a part, and so is a `!` that would make it a notice.
-pub(crate) fn escape(part: &str) -> String {
-    let part = part.trim().replace('%', "%25").replace('/', "%2F");
-    match part.strip_prefix(NOTICE) {
-        Some(rest) => format!("%21{rest}"),
-        None => part,
-    }
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    connect::http_poll::scalar(value).map(|text| text.trim().to_owned())
-}
-
-fn hash(data: &Data, approval: Option<&Approval>) -> String {
-    let bytes = serde_json::to_vec(&(data, approval)).expect("canonical records are plain data with text keys");
-    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
-}
-
-fn stamp(text: Option<&str>, format: Option<&str>) -> Result<Timestamp, String> {
-    let text = text.filter(|text| !text.is_empty()).ok_or("it is empty")?;
-    let Some(format) = format else { return text.parse() };
-    let wrong = |error: jiff::Error| format!("`{text}` does not fit `{format}`: {error}");
-    let parsed = jiff::fmt::strtime::parse(format, text).map_err(wrong)?;
-    let instant = match parsed.to_timestamp() {
-        Ok(instant) => instant,
-        Err(_) => {
-            let local = parsed.to_datetime().or_else(|_| parsed.to_date().map(|date| date.at(0, 0, 0, 0))).map_err(wrong)?;
-            // A stamp without zone is UTC.
-            jiff::tz::TimeZone::UTC.to_timestamp(local).map_err(wrong)?
-        }
-    };
-    Ok(Timestamp::from_micros(instant.as_microsecond()))
-}
-
-fn approval(state: &str) -> Result<Approval, Fault> {
-    let known = serde_json::from_value(Value::String(state.to_ascii_uppercase())).unwrap_or(ApprovalState::Unknown);
-    if known == ApprovalState::Unknown {
-        let message = format!("`{state}` is no state of approval (DRAFT, PENDING, APPROVED, REJECTED, RETIRED)");
-        return Err(Fault::new("MAPPING_VALUE", message).observed(state));
-    }
-    Ok(Approval { state: known, by: None, at: None, request: None })
-}
-
 #[cfg(test)]
 mod tests;
-
-/// The mapped record lacks a component of its key.
-fn keyless(error: KeyError) -> Fault {
-    let fault = Fault::new("KEY_MISSING", error.to_string());
-    match error {
-        KeyError::Empty { field, .. } => fault.field(format!("/{field}")),
-        KeyError::Components { .. } | KeyError::Encoding(_) | KeyError::Topical(_) => fault,
-    }
-}

@@ -20,7 +20,9 @@ pub(crate) fn source(context: &Context<Args>) -> Result<Source, Exit> {
     let name = &context.args.source;
     context.landscape.sources.get(name).cloned().ok_or_else(|| {
         let known = context.landscape.sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        Exit::config(anyhow::anyhow!("the landscape has no source `{name}` (it has: {known})"))
+        let meant = landscape::nearest(name, context.landscape.sources.keys().map(String::as_str));
+        let hint = meant.map(|meant| format!(", did you mean `{meant}`?")).unwrap_or_default();
+        Exit::config(anyhow::anyhow!("the landscape has no source `{name}`{hint} (it has: {known})"))
     })
 }
 
@@ -77,5 +79,6 @@ pub(crate) fn registry(context: &Context<Args>) -> Result<registry::Registry, Ex
     config.username.clone_from(&settings.username);
     config.password_file = settings.password_file.as_ref().map(PathBuf::from);
     config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
+    config.retry_for = config.retry_for.min(context.common.start_timeout / 2);
     registry::Registry::new(config).map_err(Exit::config)
 }

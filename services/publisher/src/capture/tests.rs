@@ -2,9 +2,9 @@ use std::collections::HashMap;
 
 use avro::Schema;
 use connect::csv::{Format, OpenError, Reader};
-use model::DeadLetter;
+use model::{ApprovalState, DeadLetter};
 
-use super::*;
+use super::{map::stamp, *};
 
 const SOURCE: &str = "
 epoch: 3

@@ -1,6 +1,10 @@
 //! A publisher alone, on the sample company: what it writes, and that no crash makes it write anything twice or not at all.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use devstack::{RestMode, Stack, StackOptions};
@@ -21,7 +25,11 @@ struct Alone {
 
 impl Alone {
     async fn start() -> Result<Self> {
-        let mut options = StackOptions::new(sample_landscape());
+        Self::start_with(sample_landscape()).await
+    }
+
+    async fn start_with(landscape: PathBuf) -> Result<Self> {
+        let mut options = StackOptions::new(landscape);
         options.sample = Some(sample_data());
         let stack = Stack::start(options).await?;
         let look = Look::at(&stack)?;
@@ -128,6 +136,48 @@ async fn both_sources_arrive_and_a_restart_sends_nothing_again() -> Result<()> {
     assert_once(&alone.changes("erp").await?, ERP_ROWS);
     assert_once(&alone.changes("crm").await?, CUSTOMERS);
     assert!(alone.look.letters("erp").await?.is_empty());
+
+    // A person edits the file: the change is out within a second on a machine with nothing else to do.
+    let sample = std::fs::read_to_string(alone.items_file()?)?;
+    let begun = Instant::now();
+    alone.write_items(&sample.replacen("Submersible pump DN 150", "Submersible pump DN 151", 1))?;
+    alone.until_changes("erp", ERP_ROWS + 1).await?;
+    println!("from the file to `change`: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_landscape_with_a_lower_epoch_than_the_memory_does_not_start() -> Result<()> {
+    let raised = tempfile::tempdir()?;
+    copy(&sample_landscape(), raised.path())?;
+    let source = raised.path().join("sources/erp.yaml");
+    std::fs::write(&source, std::fs::read_to_string(&source)?.replacen("epoch: 1", "epoch: 2", 1))?;
+    let mut alone = Alone::start_with(raised.path().to_owned()).await?;
+    alone.publish("erp")?;
+    alone.ready()?;
+    let changes = alone.until_changes("erp", ERP_ROWS).await?;
+    assert!(changes.iter().all(|change| change.meta.source_epoch == 2));
+    assert!(tokio::task::block_in_place(|| alone.stack.fleet.stop(ERP))?.success());
+    std::fs::write(&source, std::fs::read_to_string(&source)?.replacen("epoch: 2", "epoch: 1", 1))?;
+    alone.stack.fleet.start_again(ERP)?;
+    let status = until("the publisher to end", PATIENCE, || {
+        let ended = alone.stack.fleet.ended(ERP).map_err(|error| format!("{error:#}"));
+        std::future::ready(ended.and_then(|ended| ended.ok_or_else(|| "it runs".to_owned())))
+    })
+    .await?;
+    assert_eq!(status.code(), Some(78));
+    assert!(alone.stack.fleet.log(ERP)?.contains("captured under epoch 2, the landscape says 1"));
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let path = entry?.path();
+        let target = to.join(path.file_name().context("an entry has a name")?);
+        if path.is_dir() { copy(&path, &target)? } else { _ = std::fs::copy(&path, &target)? }
+    }
     Ok(())
 }
 
@@ -154,6 +204,9 @@ async fn killed_at_any_moment_it_loses_nothing_and_sends_nothing_twice() -> Resu
     alone.until_changes("erp", count).await?;
     alone.one_more_pass(ERP).await?;
     assert_once(&alone.changes("erp").await?, count);
+    let resident = alone.stack.fleet.resident_memory(ERP)?;
+    println!("resident with {count} keys: {} MiB", resident / 1024 / 1024);
+    assert!(resident < 100 * 1024 * 1024, "{resident}");
     Ok(())
 }
 
