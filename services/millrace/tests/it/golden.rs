@@ -275,3 +275,30 @@ fn every_form_of_output_is_whole_and_only_data_is_on_stdout() {
         assert!(!text.contains("--- on stderr"), "hints are for tables only: {text}");
     }
 }
+
+#[test]
+fn ctrl_c_ends_with_130() {
+    // A listener that accepts and never answers: the command is waiting for certain once it has connected.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_millrace"));
+    let mut child = command.args(["status", "--server", &url]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let connection = silent.accept().unwrap();
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(connection);
+}
+
+#[test]
+fn something_else_at_the_trackers_address_is_a_failure_that_says_so() {
+    use std::io::Write as _;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\nconnection: close\r\n\r\n<html></html>").unwrap();
+    });
+    let text = run_in(Path::new("."), "status", Some(&url));
+    assert!(text.contains("is this the tracker?") && text.ends_with("--- exit 1\n"), "{text}");
+}

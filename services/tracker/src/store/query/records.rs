@@ -292,7 +292,11 @@ fn standpoint(
         until: paused.and_then(|status| status.until).or(entry.until),
         since: paused.map(|status| status.since),
         code: entry.code.as_deref(),
-        filter: served.scope.as_ref().map_or("", |scope| scope.text()),
+        filter: match &served.scope {
+            _ if golden.data.is_none() => "deleted, and not there",
+            Some(scope) => scope.text(),
+            None => "",
+        },
         attempts: entry.attempts,
         ahead,
         rate: fleet.destinations.get(name).and_then(|part| part.rate),
