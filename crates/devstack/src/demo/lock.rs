@@ -70,8 +70,9 @@ pub(crate) fn end(folder: &Path) -> Result<bool> {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-    // What a killed one left behind.
+    // What a killed one left behind, and where it was.
     sweep(folder)?;
+    std::fs::remove_file(folder.join("demo.json")).ok();
     Ok(running.is_some())
 }
 

@@ -101,6 +101,8 @@ pub fn run(options: &DemoOptions, runtime: &Handle) -> Result<()> {
             bail!("a demo runs already in {}{process}; end it with `make demo-down`", options.folder.display());
         }
     };
+    // Of a demo that was killed: it would send the command line to nobody.
+    fs::remove_file(options.folder.join("demo.json")).ok();
     let landscape = read_landscape(&options.landscape)?;
     same_landscape(options)?;
     let mut demo = match Demo::start(options, &landscape, runtime) {
