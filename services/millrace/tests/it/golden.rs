@@ -173,7 +173,7 @@ fn a_running_demo_in_this_folder_is_found_and_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("target/demo")).unwrap();
     let demo = serde_json::json!({
-        "version": 1, "pid": 1, "server": stub.run("x").len().to_string(), "brokers": "127.0.0.1:9", "registry": "http://127.0.0.1:9",
+        "version": 1, "pid": 1, "server": stub.url(), "brokers": "127.0.0.1:9", "registry": "http://127.0.0.1:9",
         "landscape": "deploy/landscape", "topic_prefix": "mdm.",
         "plants": { "ulm": { "endpoint": "http://127.0.0.1:9", "control": "http://127.0.0.1:9" } }, "sources": {}, "processes": [],
     });
@@ -185,7 +185,7 @@ fn a_running_demo_in_this_folder_is_found_and_named() {
     let text = run_in(folder.path(), "demo plant ulm refuse", None);
     assert!(text.contains("which record?") && text.ends_with("--- exit 2\n"), "{text}");
     let text = run_in(folder.path(), "status", None);
-    assert!(text.contains("Asking the demo in target/demo"), "{text}");
+    assert!(text.contains("Asking the demo in target/demo") && text.ends_with("--- exit 0\n"), "{text}");
 }
 
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/landscape");
