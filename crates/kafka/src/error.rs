@@ -19,6 +19,9 @@ pub enum Error {
     Unreachable { what: String, source: Cause },
     #[error("topic `{0}` does not exist")]
     MissingTopic(String),
+    /// All that a service looked for and did not find.
+    #[error("missing: {}; `millrace topics apply` creates topics", .0.join(", "))]
+    MissingTopics(Vec<String>),
     /// A record that was written did not arrive; whether it stands in the log is unknown unless the producer is transactional.
     #[error("writing to `{topic}`")]
     Delivery { topic: String, source: Cause },
@@ -51,7 +54,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::MissingTopic(_) | Self::Delivery { .. } => true,
+            Self::Unreachable { .. } | Self::MissingTopic(_) | Self::MissingTopics(_) | Self::Delivery { .. } => true,
             Self::Settings { .. }
             | Self::File { .. }
             | Self::Unwritable { .. }

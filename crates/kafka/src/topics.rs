@@ -13,6 +13,9 @@ use crate::context::Plain;
 use crate::{Cause, Client, Error};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A question at start comes again by itself, so that one without an answer is soon told.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// A wanted topic (`avro::TopicSpec` turns into one).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,15 +180,42 @@ async fn create(client: &Client, admin: &AdminClient<Plain>, topics: Vec<&Topic>
     }
 }
 
-/// What a service asks at start. `development` relaxes replication and `min.insync.replicas`.
+/// What a service asks at start, again and again: what no waiting heals, a sentence each; nothing: all is right. Brokers that do
+/// not answer within `patience` and topics that are not there yet are an error; a wrong topic is told before a missing one.
+pub async fn wrong(
+    client: &Client,
+    topics: impl IntoIterator<Item = impl Into<Topic>>,
+    development: bool,
+    patience: Duration,
+) -> Result<Vec<String>, Error> {
+    let (mut wrong, mut missing) = (Vec::new(), Vec::new());
+    for problem in find(client, topics, development, patience.clamp(SHORTEST, LONGEST)).await? {
+        match problem {
+            TopicProblem::Missing { topic } => missing.push(topic),
+            TopicProblem::Wrong { topic, what } => wrong.push(format!("topic {topic}: {what}")),
+        }
+    }
+    if wrong.is_empty() && !missing.is_empty() { Err(Error::MissingTopics(missing)) } else { Ok(wrong) }
+}
+
+/// What differs from the wanted topics. `development` relaxes replication and `min.insync.replicas`.
 pub async fn check(
     client: &Client,
     topics: impl IntoIterator<Item = impl Into<Topic>>,
     development: bool,
 ) -> Result<Vec<TopicProblem>, Error> {
+    find(client, topics, development, PATIENCE).await
+}
+
+async fn find(
+    client: &Client,
+    topics: impl IntoIterator<Item = impl Into<Topic>>,
+    development: bool,
+    patience: Duration,
+) -> Result<Vec<TopicProblem>, Error> {
     let topics: Vec<Topic> = topics.into_iter().map(Into::into).collect();
     let admin = admin(client)?;
-    let existing = layouts(client, PATIENCE).await?;
+    let existing = layouts(client, patience).await?;
     let present: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).filter(|name| existing.contains_key(*name)).collect();
     let settings = describe(&admin, &present).await?;
     let mut problems = Vec::new();
@@ -268,7 +298,7 @@ async fn layouts(client: &Client, timeout: Duration) -> Result<BTreeMap<String, 
         let metadata = admin
             .inner()
             .fetch_metadata(None, timeout)
-            .map_err(|source| Error::unreachable(format!("asking {} for its topics", client.brokers), source))?;
+            .map_err(|source| Error::unreachable(format!("asking the brokers {} for their topics", client.brokers), source))?;
         let known = metadata.topics().iter().filter(|topic| topic.error().is_none() && !topic.partitions().is_empty());
         Ok(known
             .map(|topic| {

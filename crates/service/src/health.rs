@@ -7,10 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::time;
+
 use crate::Exit;
 
 /// A main loop that did not tick for this long is not alive.
 const PULSE: Duration = Duration::from_secs(60);
+
+/// The least that one attempt at start gets.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// Cheap handle; clones share the state.
 ///
@@ -60,7 +65,8 @@ impl Health {
         self.lock().last_tick.elapsed() < PULSE
     }
 
-    /// Tries `attempt` until it answers: at once, then every 0.1 s to 2 s, named on `/readyz` meanwhile.
+    /// Tries `attempt` until it answers: at once, then every 0.1 s to 2 s, named on `/readyz` meanwhile. An attempt that is still
+    /// under way when the time is up is given up.
     ///
     /// # Errors
     /// [`Exit::unavailable`] with the last reason when `timeout` passed.
@@ -70,31 +76,31 @@ impl Health {
         F: Future<Output = Result<T, E>>,
         E: std::fmt::Display,
     {
-        let start = Instant::now();
+        let deadline = time::Instant::now() + timeout.max(SHORTEST);
         let mut pause = Duration::from_millis(100);
         let mut told = String::new();
         // Named before the first answer: a dependency that hangs would otherwise not be.
         self.not_ready(part, "no answer yet");
         loop {
-            match attempt().await {
-                Ok(value) => {
+            let why = match time::timeout_at(deadline, attempt()).await {
+                Ok(Ok(value)) => {
                     self.ready(part);
                     return Ok(value);
                 }
-                Err(error) => {
-                    let why = error.to_string();
-                    if start.elapsed() >= timeout {
-                        return Err(Exit::unavailable(anyhow::anyhow!("waited {timeout:?} for {part}: {why}")));
-                    }
-                    if told != why {
-                        tracing::warn!(part, error = %why, "waiting at start");
-                        told.clone_from(&why);
-                    }
-                    self.not_ready(part, why);
-                    self.tick();
-                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) if told.is_empty() => "no answer".to_owned(),
+                Err(_) => told.clone(),
+            };
+            if time::Instant::now() >= deadline {
+                return Err(Exit::unavailable(anyhow::anyhow!("waited {timeout:?} for {part}: {why}")));
             }
-            tokio::time::sleep(pause).await;
+            if told != why {
+                tracing::warn!(part, error = %why, "waiting at start");
+                told.clone_from(&why);
+            }
+            self.not_ready(part, why);
+            self.tick();
+            time::sleep_until(deadline.min(time::Instant::now() + pause)).await;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
     }
@@ -128,5 +134,12 @@ mod tests {
             .unwrap_err();
         assert_eq!(exit.code(), 69);
         assert!(exit.text().contains("registry: connection refused"), "{}", exit.text());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_is_given_up_in_time() {
+        let limit = Duration::from_secs(3);
+        let exit = Health::default().wait_for("kafka", limit, std::future::pending::<Result<(), &str>>).await.unwrap_err();
+        assert_eq!((exit.code(), exit.text().as_str()), (69, "waited 3s for kafka: no answer"));
     }
 }

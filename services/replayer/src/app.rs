@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use avro::{Reader, topic_specs};
-use kafka::{Client, Fetcher, FollowConfig, Follower, Sasl, Security, Start, WorkerConfig, topics::TopicProblem};
+use kafka::{Client, Fetcher, FollowConfig, Follower, Sasl, Security, Start, WorkerConfig};
 use model::Domain;
 use registry::Registry;
 use service::{CancellationToken, Context, Exit};
@@ -109,6 +109,7 @@ fn registry_client(context: &Context<Args>) -> Result<Registry, Exit> {
     config.username.clone_from(&settings.username);
     config.password_file = settings.password_file.as_ref().map(PathBuf::from);
     config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
+    config.retry_for = config.retry_for.min(context.common.start_timeout / 2);
     Registry::new(config).map_err(Exit::config)
 }
 
@@ -127,20 +128,13 @@ async fn wait_for_topics(context: &Context<Args>, config: &Config, client: &Clie
     let mut specs =
         topic_specs(&context.topics, landscape.kafka.slots, landscape.kafka.replication, &domains, &sources, &destinations);
     specs.retain(|spec| touched.contains(&spec.name));
+    // So that the reason is known before the time is up.
+    let patience = context.common.start_timeout / 2;
     let wrong = context
         .health
         .wait_for("topics", context.common.start_timeout, || async {
-            let problems = kafka::topics::check(client, &specs, context.common.development)
-                .await
-                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
-            let mut wrong = Vec::new();
-            for problem in problems {
-                match problem {
-                    TopicProblem::Missing { topic } => return Err(format!("topic {topic} is missing")),
-                    TopicProblem::Wrong { topic, what } => wrong.push(format!("topic {topic}: {what}")),
-                }
-            }
-            Ok(wrong)
+            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
+            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
         })
         .await?;
     if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use avro::{Schema, topic_specs};
-use kafka::{Bounds, Client, Event, Fetcher, Producer, Reader, ReaderConfig, topics::TopicProblem};
+use kafka::{Bounds, Client, Event, Fetcher, Producer, Reader, ReaderConfig};
 use landscape::Destination;
 use model::{DestinationState, Domain, Slot};
 use service::{CancellationToken, Context, Exit, Health};
@@ -237,20 +237,13 @@ async fn wait_for_topics(
     let domains: Vec<Domain> = destination.domains.keys().copied().collect();
     let mut specs = topic_specs(&context.topics, kafka.slots, kafka.replication, &domains, &[], &[destination.name.as_str()]);
     specs.retain(|spec| own.contains(&&spec.name) || goldens.contains(&spec.name));
+    // So that the reason is known before the time is up.
+    let patience = context.common.start_timeout / 2;
     let wrong = context
         .health
         .wait_for("topics", context.common.start_timeout, || async {
-            let problems = kafka::topics::check(client, &specs, context.common.development)
-                .await
-                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
-            let mut wrong = Vec::new();
-            for problem in problems {
-                match problem {
-                    TopicProblem::Missing { topic } => return Err(format!("topic {topic} is missing")),
-                    TopicProblem::Wrong { topic, what } => wrong.push(format!("topic {topic}: {what}")),
-                }
-            }
-            Ok(wrong)
+            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
+            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
         })
         .await?;
     if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }

@@ -19,7 +19,9 @@ pub(crate) fn destination(context: &Context<Args>) -> Result<Destination, Exit> 
     let name = &context.args.destination;
     context.landscape.destinations.get(name).cloned().ok_or_else(|| {
         let known = context.landscape.destinations.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        Exit::config(anyhow::anyhow!("the landscape has no destination `{name}` (it has: {known})"))
+        let meant = landscape::nearest(name, context.landscape.destinations.keys().map(String::as_str));
+        let hint = meant.map(|meant| format!(", did you mean `{meant}`?")).unwrap_or_default();
+        Exit::config(anyhow::anyhow!("the landscape has no destination `{name}`{hint} (it has: {known})"))
     })
 }
 
@@ -64,5 +66,6 @@ pub(crate) fn registry(context: &Context<Args>) -> Result<registry::Registry, Ex
     config.username.clone_from(&settings.username);
     config.password_file = settings.password_file.as_ref().map(PathBuf::from);
     config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
+    config.retry_for = config.retry_for.min(context.common.start_timeout / 2);
     registry::Registry::new(config).map_err(Exit::config)
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use avro::{Reader, Schema, TopicSpec, topic_specs};
-use kafka::{Client, FollowConfig, Follower, Sasl, Security, Start, WorkerConfig, topics::TopicProblem};
+use kafka::{Client, FollowConfig, Follower, Sasl, Security, Start, WorkerConfig};
 use model::Domain;
 use registry::Registry;
 use service::{CancellationToken, Context, Exit, Health};
@@ -156,6 +156,7 @@ fn registry_client(context: &Context<Args>, config: &Config) -> Result<Registry,
     registry.username.clone_from(&settings.username);
     registry.password_file = settings.password_file.as_ref().map(PathBuf::from);
     registry.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
+    registry.retry_for = registry.retry_for.min(context.common.start_timeout / 2);
     registry.unknown_after = config.unknown_schema_after;
     Registry::new(registry).map_err(Exit::config)
 }
@@ -178,20 +179,13 @@ fn specs(context: &Context<Args>) -> Vec<TopicSpec> {
 /// Missing topics are waited for; a topic that is there but wrong ends the start at once.
 async fn wait_for_topics(context: &Context<Args>, client: &Client) -> Result<(), Exit> {
     let specs = specs(context);
+    // So that the reason is known before the time is up.
+    let patience = context.common.start_timeout / 2;
     let wrong = context
         .health
         .wait_for("topics", context.common.start_timeout, || async {
-            let problems = kafka::topics::check(client, &specs, context.common.development)
-                .await
-                .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
-            let mut wrong = Vec::new();
-            for problem in problems {
-                match problem {
-                    TopicProblem::Missing { topic } => return Err(format!("topic {topic} is missing")),
-                    TopicProblem::Wrong { topic, what } => wrong.push(format!("topic {topic}: {what}")),
-                }
-            }
-            Ok(wrong)
+            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
+            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
         })
         .await?;
     if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }

@@ -10,5 +10,6 @@ mod publisher;
 mod replay;
 mod sharing;
 mod sink;
+mod starting;
 mod validator;
 mod world;
