@@ -65,20 +65,19 @@ impl Files {
             let Input::Files { pattern, format } = capture.stream(stream).input.clone() else { continue };
             let side = capture.stream(stream).lookups.clone();
             let Some(side) = self.side_files(&side, &ready)? else { continue };
+            let mut position: FilePosition = position::read(capture.memory.position(stream));
             for main in ready.iter().filter(|main| matches(&pattern, &main.name)) {
                 if stop.is_cancelled() {
                     return Ok(());
                 }
                 let sha256 = self.sha256(main)?;
-                let mut fingerprint = sha256.clone();
-                for (_, _, sha256) in &side {
-                    fingerprint.push_str(sha256);
-                }
-                if !side.is_empty() {
-                    fingerprint = crate::letter::fingerprint(fingerprint.as_bytes());
-                }
+                let fingerprint = fingerprint(&sha256, &side);
                 let taking = Taking { stream, main, sha256: &sha256, fingerprint: &fingerprint, format: &Format::from(&format) };
-                self.take(&taking, &side, capture, writer, stop).await?;
+                if position.taken.get(&main.name) == Some(&fingerprint) {
+                    self.put_away(&taking)?;
+                    continue;
+                }
+                self.take(&taking, &side, &mut position, capture, writer, stop).await?;
             }
         }
         Ok(())
@@ -97,15 +96,12 @@ impl Files {
         &mut self,
         taking: &Taking<'_>,
         side: &[Side<'_>],
+        position: &mut FilePosition,
         capture: &mut Capture,
         writer: &mut Writer,
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
         let stream = taking.stream;
-        let mut position: FilePosition = position::read(capture.memory.position(stream));
-        if position.taken.get(&taking.main.name).is_some_and(|taken| taken == taking.fingerprint) {
-            return self.put_away(taking);
-        }
         let mut pass = Pass::new(stream, &taking.main.name, modified(taking.main));
         pass.is_first = capture.memory.position(stream).is_none();
         let mut faults = Vec::new();
@@ -126,7 +122,7 @@ impl Files {
             Ok(reader) => {
                 let mut rows = Rows { reader, resume, passed };
                 pass.columns = Some(position::write(&rows.reader.columns()));
-                if !self.read(taking, &mut rows, &mut pass, &mut position, capture, writer, stop).await? {
+                if !self.read(taking, &mut rows, &mut pass, position, capture, writer, stop).await? {
                     return Ok(());
                 }
             }
@@ -138,7 +134,7 @@ impl Files {
         position.reading = None;
         position.taken.retain(|name, _| self.hashes.contains_key(name));
         position.taken.insert(taking.main.name.clone(), taking.fingerprint.to_owned());
-        capture.move_to(stream, position::write(&position));
+        capture.move_to(stream, position::write(position));
         writer.commit(capture.batch()).await?;
         self.put_away(taking)
     }
@@ -238,6 +234,15 @@ impl Files {
         let detail = format!("reading the folder {}: {error}", self.folder.path().display());
         Trouble::Source(Transient { what: "source", detail })
     }
+}
+
+/// Of the content of a file and of its side tables.
+fn fingerprint(sha256: &str, side: &[Side<'_>]) -> String {
+    if side.is_empty() {
+        return sha256.to_owned();
+    }
+    let all: String = std::iter::once(sha256).chain(side.iter().map(|(_, _, sha256)| sha256.as_str())).collect();
+    crate::letter::fingerprint(all.as_bytes())
 }
 
 /// A side table, one of its files, and the file's SHA-256.

@@ -7,6 +7,8 @@
 //! * A restart loses nothing and sends nothing twice: memory and changes are durable together or not at all.
 //! * A record is only what the source says in full; a row that cannot be read or mapped is a letter, and the source goes on.
 //! * A delete by absence is believed only of a complete file or sweep, and never of most keys at once.
+//! * What Millrace itself wrote into the source comes back with `millrace` as its author: it is remembered and counted as an echo,
+//!   not sent.
 //!
 //! What it does not guarantee: that a change is right, new or allowed. The validator decides that; a repeat is harmless there.
 //!
