@@ -292,11 +292,14 @@ fn ctrl_c_ends_with_130() {
 
 #[test]
 fn something_else_at_the_trackers_address_is_a_failure_that_says_so() {
-    use std::io::Write as _;
+    use std::io::{BufRead as _, BufReader, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
+        // The whole request first: an answer that comes before it is an error of its own.
+        let asked = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        assert!(asked.count() > 0);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\nconnection: close\r\n\r\n<html></html>").unwrap();
     });
     let text = run_in(Path::new("."), "status", Some(&url));
