@@ -29,7 +29,7 @@ const ACCEPTED: [(&str, Domain, usize); 10] = [
 ];
 
 /// The only rows that are no record: source, source key, code.
-const LETTERS: [(&str, &str, &str); 2] = [("rec20", "MNJ", "MAPPING_VALUE"), ("aw", "M3 ", "KEY_TAKEN")];
+const LETTERS: [(&str, &str, &str); 2] = [("rec20", "MNJ", "MAPPING_VALUE"), ("aw", "M3", "KEY_TAKEN")];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_row_of_adventureworks_is_accepted_or_a_letter_and_a_second_load_does_nothing() -> Result<()> {

@@ -8,7 +8,7 @@ use millrace_e2e::{Look, check, landscape, load, until};
 use model::{Data, Domain, Golden};
 
 /// Long enough for a loaded machine; a healthy run needs a small part of it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The plants of landscape `load`.
 pub(crate) const PLANTS: [&str; 2] = ["mes-ulm", "mes-pune"];
@@ -32,6 +32,12 @@ impl World {
         let look = Look::at(&stack)?;
         let mut world = Self { stack, look, written: BTreeMap::new(), files: 0 };
         world.drop("units", load::UNITS)?;
+        // Items that came before their units would be held, and only the newest version of each released.
+        until("the units to be golden", PATIENCE, || async {
+            let seen = world.look.golden(Domain::Reference).await.map_err(|error| format!("{error:#}"))?;
+            if seen.len() == load::UNITS.lines().count() - 1 { Ok(()) } else { Err(format!("{} units", seen.len())) }
+        })
+        .await?;
         Ok(world)
     }
 
@@ -75,10 +81,16 @@ impl World {
                 .collect();
             match missing.first() {
                 None => Ok(newest),
-                Some((item, version, revision)) => Err(format!(
-                    "{} items differ, e.g. {item} was written {version} times and has revision {revision:?}",
-                    missing.len()
-                )),
+                Some((item, version, revision)) => {
+                    let changes = self.look.records(&self.look.topics.change(Domain::Item)).await.map_or(0, |records| records.len());
+                    let held = self.look.held().await.map_or(0, |held| held.len());
+                    let letters = self.look.letters("validator").await.map_or(0, |letters| letters.len());
+                    Err(format!(
+                        "{} items differ, e.g. {item} was written {version} times and has revision {revision:?}; {changes} changes were \
+                         captured, {held} keys are held, {letters} are letters",
+                        missing.len()
+                    ))
+                }
             }
         })
         .await
