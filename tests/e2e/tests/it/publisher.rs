@@ -12,7 +12,7 @@ use millrace_e2e::{Look, sample_data, sample_landscape, until};
 use model::{Act, Change, Command, DeadLetter, Domain, Operation, Outgoing, Slot, Stage, Timestamp};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 const ERP: &str = "publisher-erp";
 /// Rows of deploy/sample/erp.
 const ERP_ROWS: usize = 300 + 2 + 20 + 20;
