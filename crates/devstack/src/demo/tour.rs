@@ -25,6 +25,12 @@ pub fn exit_of(command: &str) -> i32 {
     said.and_then(|said| said.split(':').next()).and_then(|code| code.parse().ok()).unwrap_or(0)
 }
 
+/// What a printed tour asks for before its first step, in every terminal.
+#[must_use]
+pub fn setup(text: &str) -> Option<String> {
+    text.lines().find_map(|line| line.trim().strip_prefix("$ ")).filter(|line| line.starts_with("export ")).map(str::to_owned)
+}
+
 /// The steps of a printed tour: a title starts with its number, a command with `$`.
 #[must_use]
 pub fn steps(text: &str) -> Vec<Step> {
@@ -48,7 +54,10 @@ mod tests {
 
     #[test]
     fn the_tour_has_five_steps_with_commands() {
-        let steps = steps(&text(Path::new("target/demo")));
+        let text = text(Path::new("target/demo"));
+        assert!(setup(&text).unwrap().contains("ITEMS=target/demo/sources/erp/items.csv"));
+        assert!(text.lines().all(|line| line.len() <= 120), "a command that wraps is hard to copy");
+        let steps = steps(&text);
         assert_eq!(steps.len(), 5);
         for (step, number) in steps.iter().zip(1..) {
             assert!(step.title.starts_with(&format!("{number}. ")), "{}", step.title);

@@ -82,8 +82,9 @@ impl Demo {
     /// Runs one command line as a person would.
     fn run(&self, line: &str) -> (i32, String) {
         let path = format!("{}:{}", dev::profile().unwrap().display(), std::env::var("PATH").unwrap());
+        let setup = tour::setup(&self.printed()).unwrap();
         let mut shell = Command::new("sh");
-        shell.args(["-c", line]).current_dir(&self.root).env("PATH", path).env_remove("MILLRACE_SERVER");
+        shell.args(["-c", &format!("{setup}; {line}")]).current_dir(&self.root).env("PATH", path).env_remove("MILLRACE_SERVER");
         let output = shell.output().unwrap();
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         println!("$ {line}\n{text}");
@@ -189,10 +190,10 @@ fn bad_records_become_letters(demo: &Demo, step: &tour::Step) {
     let (bad, good) = step.commands.split_at(corrected);
     let outputs = demo.take(&tour::Step { title: step.title.clone(), commands: bad.to_vec() });
     for key in ["BAD-1/A", "BAD-2/A"] {
-        assert!(outputs[2].contains(key), "{}", outputs[2]);
+        assert!(outputs[3].contains(key), "{}", outputs[3]);
         assert_eq!(demo.calls_of("ulm", key) + demo.calls_of("pune", key), 0, "{key}");
     }
-    for (output, rule, value) in [(&outputs[3], "ITM-02", "0"), (&outputs[4], "ITM-01", "XX")] {
+    for (output, rule, value) in [(&outputs[4], "ITM-02", "0"), (&outputs[5], "ITM-01", "XX")] {
         assert!(output.contains(rule) && output.contains(value) && output.contains("Who can fix it"), "{output}");
     }
     let outputs = demo.take(&tour::Step { title: "corrected".to_owned(), commands: good.to_vec() });
