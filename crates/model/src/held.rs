@@ -110,7 +110,7 @@ pub mod bytes {
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
                 let digits = text.as_bytes();
-                if digits.len() % 2 != 0 {
+                if !digits.len().is_multiple_of(2) {
                     return Err(E::custom("odd number of base-16 digits"));
                 }
                 digits

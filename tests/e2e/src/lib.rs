@@ -32,6 +32,7 @@ pub fn sample_data() -> PathBuf {
 
 /// Real data beside the repository; `None`, said loudly, where it is absent.
 #[must_use]
+#[expect(clippy::print_stdout, reason = "a skipped test says so where its reader looks")]
 pub fn shared_data(folder: &str) -> Option<PathBuf> {
     let path = root().parent()?.join("shared/data").join(folder);
     if path.is_dir() {

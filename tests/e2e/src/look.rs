@@ -7,7 +7,8 @@ use avro::{Topics, Wire};
 use devstack::Stack;
 use kafka::{Client, Record};
 use model::{
-    AuditEntry, Change, Command, DeadLetter, Domain, Golden, Held, Ledger, LedgerEntry, LetterStatus, Plan, Receipt, RecordKey,
+    AuditEntry, Change, Command, DeadLetter, Domain, Golden, Held, Lease, Ledger, LedgerEntry, LetterStatus, Plan, Receipt,
+    RecordKey, ledger::LEASE_KEY,
 };
 use registry::Registry;
 
@@ -115,6 +116,21 @@ impl Look {
     pub async fn ledger(&self, destination: &str) -> Result<BTreeMap<String, LedgerEntry>> {
         let records = self.newest::<Ledger>(&self.topics.ledger(destination)).await?;
         Ok(records.into_iter().filter_map(|(key, ledger)| Some((key, ledger.entry?))).collect())
+    }
+
+    /// The newest lease of each slot in `ledger.<destination>`.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn leases(&self, destination: &str) -> Result<BTreeMap<i32, Lease>> {
+        let mut leases = BTreeMap::new();
+        for record in self.records(&self.topics.ledger(destination)).await? {
+            let Some(value) = record.value.as_deref().filter(|_| record.key_text() == Some(LEASE_KEY)) else { continue };
+            let ledger = self.reader.decode::<Ledger>(value);
+            let ledger = ledger.map_err(|error| anyhow::anyhow!("a lease of slot {}: {error:?}", record.partition))?;
+            leases.extend(ledger.lease.map(|lease| (record.partition, lease)));
+        }
+        Ok(leases)
     }
 
     /// Everything in `receipt.<destination>`.
