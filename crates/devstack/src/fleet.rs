@@ -286,6 +286,14 @@ impl Fleet {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Address of a service's probes and metrics.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn ops(&self, name: &str) -> Result<String> {
+        Ok(format!("http://127.0.0.1:{}", self.service(name)?.ops))
+    }
+
     /// A service's metrics, as Prometheus scrapes them.
     ///
     /// # Errors

@@ -96,7 +96,13 @@ impl Stack {
         let folder = supervisor.folder().to_owned();
         let systems = Systems::start(
             &landscape,
-            &SystemsOptions { folder: folder.clone(), sample: options.sample, manners: options.manners, keep: false },
+            &SystemsOptions {
+                folder: folder.clone(),
+                sample: options.sample,
+                landscape: None,
+                manners: options.manners,
+                keep: false,
+            },
         )?;
         let fleet_options = FleetOptions {
             landscape: options.landscape,

@@ -22,6 +22,8 @@ pub struct SystemsOptions {
     pub folder: PathBuf,
     /// `<source>/*` for files, `<source>/<path>.json` for REST, `<destination>.json` for the limits of plants.
     pub sample: Option<PathBuf>,
+    /// A landscape whose file sources may name their folder themselves; taken where there is no sample.
+    pub landscape: Option<PathBuf>,
     pub manners: Manners,
     /// Whether plants keep their records for the next run.
     pub keep: bool,
@@ -48,8 +50,9 @@ impl Systems {
         }
         for source in landscape.sources.values() {
             match &source.connector {
-                SourceConnector::File { .. } => {
-                    systems.folders.insert(source.name.clone(), drop_folder(&source.name, options)?);
+                SourceConnector::File { folder, .. } => {
+                    let drop = drop_folder(&source.name, folder.as_deref(), options)?;
+                    systems.folders.insert(source.name.clone(), drop);
                 }
                 SourceConnector::HttpPoll { .. } => {
                     systems.rest.insert(source.name.clone(), rest_source(source, options)?);
@@ -96,15 +99,17 @@ fn plant(name: &str, options: &SystemsOptions) -> Result<Mes> {
         .with_context(|| format!("starting the plant {name}"))
 }
 
-fn drop_folder(source: &str, options: &SystemsOptions) -> Result<PathBuf> {
+fn drop_folder(source: &str, declared: Option<&str>, options: &SystemsOptions) -> Result<PathBuf> {
     let folder = options.folder.join("sources").join(source);
     if !folder.is_dir() {
         // Filled under another name: a half-copied sample must not look like a complete one at the next start.
         let partial = folder.with_extension("partial");
         fs::remove_dir_all(&partial).ok();
         fs::create_dir_all(&partial).with_context(|| format!("creating {}", partial.display()))?;
-        if let Some(sample) = options.sample.as_ref().map(|sample| sample.join(source)).filter(|sample| sample.is_dir()) {
-            copy_files(&sample, &partial)?;
+        let sample = options.sample.as_ref().map(|sample| sample.join(source));
+        let declared = options.landscape.as_ref().zip(declared).map(|(landscape, folder)| landscape.join(folder));
+        if let Some(filled) = sample.into_iter().chain(declared).find(|folder| folder.is_dir()) {
+            copy_files(&filled, &partial)?;
         }
         fs::rename(&partial, &folder).with_context(|| format!("naming {}", folder.display()))?;
     }

@@ -162,6 +162,7 @@ impl Demo {
             &SystemsOptions {
                 folder: folder.clone(),
                 sample: options.sample.clone(),
+                landscape: Some(options.landscape.clone()),
                 manners: crate::mes::Manners::default(),
                 keep: true,
             },
@@ -247,7 +248,7 @@ impl Demo {
         let mut screen = Screen::new();
         self.load(&mut screen, started)?;
         if !interrupt::is_requested() {
-            screen.print(&tour::text(&self.shown_folder));
+            screen.print(&if self.is_sample_company() { tour::text(&self.shown_folder) } else { self.other_landscape() });
         }
         while !interrupt::is_requested() {
             if let Some(overview) = self.overview() {
@@ -260,8 +261,32 @@ impl Demo {
         Ok(())
     }
 
+    /// Whether the records are there that the tour talks of.
+    fn is_sample_company(&self) -> bool {
+        let items = self.systems.folders.get("erp").map(|folder| folder.join("items.csv"));
+        let has_items = items.and_then(|file| fs::read_to_string(file).ok()).is_some_and(|text| text.contains("\nDN-50;A;"));
+        has_items && ["mes-ulm", "mes-pune"].iter().all(|plant| self.systems.plants.contains_key(*plant))
+    }
+
+    fn other_landscape(&self) -> String {
+        let mut lines = vec![
+            "The tour is about the sample company; this is another landscape. In another terminal, in this folder:".to_owned(),
+            "   $ export PATH=\"$PWD/target/debug:$PATH\"; millrace status; millrace dlq list".to_owned(),
+        ];
+        lines.extend(self.systems.folders.iter().map(|(name, folder)| format!("   {name} reads {}", folder.display())));
+        lines.extend(
+            self.systems.rest.iter().map(|(name, source)| format!("   {name} is controlled at {}", source.control_url())),
+        );
+        lines.extend(self.systems.plants.keys().map(|name| format!("   $ millrace demo plant {} down", short_name(name))));
+        lines.push(format!(
+            "\n`make demo-down` or Ctrl-C here ends the demo; its data stays in {}\n",
+            self.shown_folder.display()
+        ));
+        lines.join("\n")
+    }
+
     fn load(&mut self, screen: &mut Screen, started: Instant) -> Result<()> {
-        screen.print("loading the sample company");
+        screen.print("loading the sources");
         let mut settled = Instant::now();
         let mut last = Vec::new();
         let mut is_first = true;

@@ -82,6 +82,8 @@ impl Row {
 
 /// The table: per domain what the validator accepted, then each destination.
 pub(crate) fn table(overview: &Overview) -> String {
+    let width = overview.destinations().map(|(name, _)| name.len()).max().unwrap_or_default().max(12);
+    let line = |cells| line(width, cells);
     let mut lines = vec![line(["DOMAIN", "AT", "ACCEPTED", "WAITING", "REFUSED", "P50", "P99"].map(str::to_owned))];
     for row in &overview.domains {
         let held = waiting(row.held.values().sum(), &row.held);
@@ -144,8 +146,8 @@ pub(crate) fn one_line(overview: &Overview) -> String {
     parts.join("; ")
 }
 
-fn line([domain, at, accepted, waiting, refused, p50, p99]: [String; 7]) -> String {
-    format!("{domain:<12} {at:<12} {accepted:>8}  {waiting:<34} {refused:>7} {p50:>9} {p99:>9}").trim_end().to_owned()
+fn line(width: usize, [domain, at, accepted, waiting, refused, p50, p99]: [String; 7]) -> String {
+    format!("{domain:<12} {at:<width$} {accepted:>8}  {waiting:<34} {refused:>7} {p50:>9} {p99:>9}").trim_end().to_owned()
 }
 
 fn waiting(count: u64, reasons: &BTreeMap<String, u64>) -> String {
