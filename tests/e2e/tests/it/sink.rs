@@ -369,3 +369,58 @@ async fn a_sink_that_was_frozen_beyond_its_session_calls_nothing_from_before() -
     world.delivered().await?;
     world.promises().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_becomes_a_letter_and_stops_nobody() -> Result<()> {
+    let mut world = World::start().await?;
+    world.item("before", "one", "RELEASED").await?;
+    world.ledger_state("before", LedgerState::Clear).await?;
+    let topic = world.stack.topics.golden(Domain::Item);
+    let good = kafka::read_all(&world.stack.client("look"), &world.look.topics.prefix().to_owned(), &topic, None).await?;
+    let good = good.first().and_then(|record| record.value.clone()).context("the record that was written")?;
+    let trailing = [good.as_slice(), b"and more"].concat();
+    let wrong_magic = [b"\x07", &good[1..]].concat();
+    let cut = good[..good.len() / 2].to_vec();
+    let cases = [
+        ("trailing/A", trailing, "RECORD_UNREADABLE"),
+        ("magic/A", wrong_magic, "RECORD_FRAMING"),
+        ("cut/A", cut, "RECORD_UNREADABLE"),
+        ("empty/A", Vec::new(), "RECORD_FRAMING"),
+        ("no-key-of-an-item", good, "RECORD_KEY"),
+    ];
+    for (key, value, _) in &cases {
+        let slot = Slot::of(key.split('/').next().unwrap_or(key), SLOTS);
+        let outgoing =
+            Outgoing { topic: topic.clone(), slot, key: (*key).to_owned(), value: Some(value.clone()), headers: Vec::new() };
+        world.producer.send(&outgoing).await?;
+    }
+    world.item("after", "one", "RELEASED").await?;
+    world.ledger_state("after", LedgerState::Clear).await?;
+    let letters = until("a letter for each", PATIENCE, || async {
+        let letters = world.look.letters(PLANT).await.map_err(|error| error.to_string())?;
+        if letters.len() == cases.len() { Ok(letters) } else { Err(format!("{} letters", letters.len())) }
+    })
+    .await?;
+    for (key, value, code) in &cases {
+        let letter = letters.iter().find(|letter| letter.payload == *value && letter.code == *code);
+        let letter = letter.with_context(|| format!("a letter {code} for {key} in {letters:?}"))?;
+        ensure!(letter.topic.as_deref() == Some(topic.as_str()) && letter.offset.is_some(), "the exact record: {letter:?}");
+    }
+    world.delivered().await?;
+    world.promises().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destination_that_the_landscape_lacks_ends_the_start_with_78() -> Result<()> {
+    let mut world = World::prepare().await?;
+    world.stack.fleet.start("sink-nowhere", "millrace-sink", &["--destination", "nowhere"])?;
+    let status = until("the process to end", PATIENCE, || {
+        let ended = world.stack.fleet.ended("sink-nowhere").map_err(|error| error.to_string());
+        async { ended?.ok_or_else(|| "it runs".to_owned()) }
+    })
+    .await?;
+    ensure!(status.code() == Some(78), "{status}");
+    let log = world.stack.fleet.log("sink-nowhere")?;
+    ensure!(log.contains("no destination `nowhere` (it has: plant)"), "{log}");
+    Ok(())
+}
