@@ -103,7 +103,7 @@ impl<'a, P: Processor> Worker<'a, P> {
         let queue = config.batch.records.saturating_mul(4).max(1000);
         let transactional =
             Transactional::new(&config.client, &config.transactional_id, config.component, queue, runtime.clone(), &stop)?;
-        telemetry::TORN_SLOTS.with_label_values(&[&config.group]).set(0);
+        tell_torn(config, 0);
         Ok(Self {
             config,
             processor,
@@ -225,7 +225,7 @@ impl<'a, P: Processor> Worker<'a, P> {
         self.revoked();
         let found = slots(starts.keys(), &self.config.inputs, self.config.whole);
         tracing::info!(group = self.config.group, slots = found.whole.len(), torn = found.torn.len(), "assigned");
-        telemetry::TORN_SLOTS.with_label_values(&[&self.config.group]).set(i64::try_from(found.torn.len()).unwrap_or(i64::MAX));
+        tell_torn(self.config, found.torn.len());
         *lock(&self.positions) = Positions::starting(starts);
         self.slots = found.whole;
         self.begin_restore();
@@ -510,4 +510,11 @@ impl<'a, P: Processor> Worker<'a, P> {
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Only where a slot can be torn at all.
+fn tell_torn(config: &WorkerConfig, torn: usize) {
+    if config.whole {
+        telemetry::TORN_SLOTS.with_label_values(&[&config.group]).set(i64::try_from(torn).unwrap_or(i64::MAX));
+    }
 }

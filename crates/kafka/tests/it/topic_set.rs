@@ -35,4 +35,16 @@ async fn a_plan_is_made_true_once_and_what_cannot_be_changed_is_said() {
     assert!(topics::apply(client, &plan).await.is_err());
     let problems = topics::check(client, &wanted, true).await.unwrap();
     assert_eq!(problems, [TopicProblem::Wrong { topic: bench.topic("b"), what: "3 partitions, wanted 5".to_owned() }]);
+
+    // What a start asks: the wrong one is told although another is missing; once none is wrong, every missing one is named.
+    let patience = std::time::Duration::from_secs(10);
+    wanted.push(topic(&bench.topic("c"), 3));
+    wanted.push(topic(&bench.topic("d"), 3));
+    let wrong = topics::wrong(client, &wanted, true, patience).await.unwrap();
+    assert_eq!(wrong, [format!("topic {}: 3 partitions, wanted 5", bench.topic("b"))]);
+    wanted[1].partitions = 3;
+    let missing = topics::wrong(client, &wanted, true, patience).await.unwrap_err();
+    assert!(missing.is_transient());
+    let all = format!("missing: {}, {};", bench.topic("c"), bench.topic("d"));
+    assert!(missing.to_string().starts_with(&all), "{missing}");
 }

@@ -264,19 +264,17 @@ fn broken_landscape(place: &Place) -> Result<(PathBuf, Vec<String>)> {
     Ok((folder, problems))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_missing_or_wrong_at_start_is_named_and_has_its_exit_code() -> Result<()> {
-    let place = Place::prepare().await?;
+async fn the_table(place: &Place) -> Result<()> {
     let is_bad = |name: &str| ["change.item", "golden.item"].contains(&name);
     place.topics(&format!("{}missing.", place.prefix), |name, topic| (!is_bad(name)).then_some(topic)).await?;
     let few = |name: &str, topic| is_bad(name).then_some(Topic { partitions: 3, ..topic });
     place.topics(&format!("{}wrong.", place.prefix), few).await?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let taken = listener.local_addr()?.to_string();
-    let (broken, problems) = broken_landscape(&place)?;
+    let (broken, problems) = broken_landscape(place)?;
 
-    let mut cases = of_every_service(&place, &taken, &broken, &problems);
-    cases.extend(of_one_service(&place, &taken));
+    let mut cases = of_every_service(place, &taken, &broken, &problems);
+    cases.extend(of_one_service(place, &taken));
     let (abreast, mut running) = (Arc::new(Semaphore::new(ABREAST)), JoinSet::new());
     for (number, case) in cases.into_iter().enumerate() {
         let mut options = place.options(case.service, number);
@@ -301,9 +299,7 @@ async fn what_is_missing_or_wrong_at_start_is_named_and_has_its_exit_code() -> R
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_that_waits_at_start_ends_with_0_when_asked_to() -> Result<()> {
-    let place = Place::prepare().await?;
+async fn who_waits_ends_when_asked_to(place: &Place) -> Result<()> {
     let absent = format!("{}absent.", place.prefix);
     let waits: [(&str, &str, &str); 3] = [
         // The first call to the brokers is under way.
@@ -343,26 +339,8 @@ async fn ended_when_told(mut command: Command, name: String, said: String) -> Re
     ended.await.with_context(|| format!("{name}: still running"))?.with_context(|| format!("{name}:\n{text}"))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_that_has_everything_becomes_ready_and_drains_to_0() -> Result<()> {
-    let mut place = Place::prepare().await?;
-    tokio::task::block_in_place(|| -> Result<()> {
-        place.stack.start_fleet()?;
-        let names: Vec<String> = place.stack.fleet.running().map(|process| process.name.clone()).collect();
-        ensure!(names.len() == 7, "{names:?}");
-        for name in names {
-            let status = place.stack.fleet.stop(&name)?;
-            let log = place.stack.fleet.log(&name)?;
-            let last = log.trim_end().lines().last().unwrap_or_default();
-            ensure!(status.success() && last.contains("drained"), "{name}: {}\n{log}", devstack::supervise::describe(status));
-        }
-        Ok(())
-    })
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drop_folder_that_cannot_be_is_waited_for_and_named() -> Result<()> {
-    let mut place = Place::prepare().await?;
+/// A drop folder is the source's: it is waited for, not given up.
+async fn a_folder_that_cannot_be_is_named(place: &mut Place) -> Result<()> {
     let file = place.folder.join("a-file");
     fs::write(&file, "")?;
     let folder = file.join("erp").display().to_string();
@@ -376,4 +354,29 @@ async fn a_drop_folder_that_cannot_be_is_waited_for_and_named() -> Result<()> {
     let status = tokio::task::block_in_place(|| place.stack.fleet.stop("publisher-erp"))?;
     ensure!(status.success(), "{}", devstack::supervise::describe(status));
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_or_wrong_at_start_is_named_and_has_its_exit_code_and_who_waits_ends_when_asked_to() -> Result<()> {
+    let place = Place::prepare().await?;
+    the_table(&place).await?;
+    who_waits_ends_when_asked_to(&place).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_has_everything_becomes_ready_and_drains_to_0() -> Result<()> {
+    let mut place = Place::prepare().await?;
+    a_folder_that_cannot_be_is_named(&mut place).await?;
+    tokio::task::block_in_place(|| -> Result<()> {
+        place.stack.start_fleet()?;
+        let names: Vec<String> = place.stack.fleet.running().map(|process| process.name.clone()).collect();
+        ensure!(names.len() == 7, "{names:?}");
+        for name in names {
+            let status = place.stack.fleet.stop(&name)?;
+            let log = place.stack.fleet.log(&name)?;
+            let last = log.trim_end().lines().last().unwrap_or_default();
+            ensure!(status.success() && last.contains("drained"), "{name}: {}\n{log}", devstack::supervise::describe(status));
+        }
+        Ok(())
+    })
 }
