@@ -376,7 +376,7 @@ async fn what_cannot_be_read_becomes_a_letter_and_stops_nobody() -> Result<()> {
     world.item("before", "one", "RELEASED").await?;
     world.ledger_state("before", LedgerState::Clear).await?;
     let topic = world.stack.topics.golden(Domain::Item);
-    let good = kafka::read_all(&world.stack.client("look"), &world.look.topics.prefix().to_owned(), &topic, None).await?;
+    let good = kafka::read_all(&world.stack.client("look"), world.look.topics.prefix(), &topic, None).await?;
     let good = good.first().and_then(|record| record.value.clone()).context("the record that was written")?;
     let trailing = [good.as_slice(), b"and more"].concat();
     let wrong_magic = [b"\x07", &good[1..]].concat();
