@@ -192,7 +192,6 @@ impl World {
     /// What must hold whatever happened.
     async fn promises(&self) -> Result<()> {
         let counts = self.counts()?;
-        println!("{counts:?}");
         ensure!(counts.regressions == 0, "a lower revision after a higher one: {counts:?}");
         ensure!(counts.second_effects == 0, "a second effect of one revision: {counts:?}");
         let mut slots: BTreeMap<Slot, Vec<model::Receipt>> = BTreeMap::new();
