@@ -1,5 +1,5 @@
 //! The capture side against real files and a local HTTP server: every bad input gives a clear error and costs only itself.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 extern crate millrace_connect as connect;
 
