@@ -2,6 +2,8 @@
 //!
 //! Few tests, each long. They share one broker under topic prefixes of their own; those that restart it have one for themselves.
 
+#![expect(clippy::print_stdout, reason = "seeds, counts and what was skipped belong to a test's output")]
+
 mod adventureworks;
 mod broker;
 mod kill;
