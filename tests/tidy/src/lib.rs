@@ -55,7 +55,7 @@ pub const OWNER: &[(&str, &[&str])] = &[
     ("rusqlite", &["millrace-tracker"]),
     ("csv", &["millrace-connect", "millrace-devstack", "millrace-e2e"]),
     ("reqwest", &["millrace-connect", "millrace-registry", "millrace", "millrace-devstack", "millrace-e2e", "millrace-bench"]),
-    ("axum", &["millrace-service", "millrace-tracker", "millrace-devstack"]),
+    ("axum", &["millrace-service", "millrace-tracker", "millrace-devstack", "millrace-bench"]),
     ("tracing-subscriber", &["millrace-service", "millrace-devstack"]),
     (
         "prometheus",
