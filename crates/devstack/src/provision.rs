@@ -5,7 +5,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use avro::Topics;
 use landscape::Landscape;
-use model::Domain;
 use tokio::task::JoinSet;
 
 /// Reads and checks a landscape folder.
@@ -28,11 +27,9 @@ pub fn read_landscape(folder: &std::path::Path) -> Result<Landscape> {
 /// # Errors
 /// When the broker or the registry refuses.
 pub async fn provision(landscape: &Landscape, topics: &Topics, brokers: &str, registry_url: &str) -> Result<()> {
-    let domains: Vec<Domain> = landscape.domains.keys().copied().collect();
-    let sources: Vec<&str> = landscape.sources.keys().map(String::as_str).collect();
-    let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
+    let mut specs = landscape.topic_specs(topics);
     // One broker keeps one copy, whatever the landscape wants in production.
-    let specs = avro::topic_specs(topics, landscape.kafka.slots, 1, &domains, &sources, &destinations);
+    specs.iter_mut().for_each(|spec| spec.replication = 1);
 
     let client = kafka::Client::new(brokers, "millrace-devstack");
     let changes = kafka::topics::plan(&client, &specs).await.context("comparing the topics")?;

@@ -23,6 +23,23 @@ impl Client {
     pub fn new(brokers: impl Into<String>, client_id: impl Into<String>) -> Self {
         Self { brokers: brokers.into(), client_id: client_id.into(), security: None }
     }
+
+    /// A client that is let in as the landscape says.
+    #[must_use]
+    pub fn of(landscape: &landscape::Kafka, brokers: &[String], client_id: impl Into<String>) -> Self {
+        let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
+        let security = landscape.security.as_ref().map(|security| Security {
+            ca_file: path(&security.ca_file),
+            certificate_file: path(&security.certificate_file),
+            key_file: path(&security.key_file),
+            sasl: security.username.as_ref().zip(path(&security.password_file)).map(|(username, password_file)| Sasl {
+                mechanism: security.mechanism.clone().unwrap_or_else(|| "SCRAM-SHA-512".to_owned()),
+                username: username.clone(),
+                password_file,
+            }),
+        });
+        Self { brokers: brokers.join(","), client_id: client_id.into(), security }
+    }
 }
 
 /// TLS, and SASL on top where `sasl` is given. Secrets come by file and are read when a client is made.

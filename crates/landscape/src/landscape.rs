@@ -25,6 +25,15 @@ pub struct Landscape {
 }
 
 impl Landscape {
+    /// Every topic that this landscape needs.
+    #[must_use]
+    pub fn topic_specs(&self, topics: &avro::Topics) -> Vec<avro::TopicSpec> {
+        let domains: Vec<Domain> = self.domains.keys().copied().collect();
+        let sources: Vec<&str> = self.sources.keys().map(String::as_str).collect();
+        let destinations: Vec<&str> = self.destinations.keys().map(String::as_str).collect();
+        avro::topic_specs(topics, self.kafka.slots, self.kafka.replication, &domains, &sources, &destinations)
+    }
+
     /// Reads and checks all files: relative path with `/` → text.
     ///
     /// # Errors

@@ -59,6 +59,18 @@ impl Config {
             unknown_after: Duration::from_secs(120),
         }
     }
+
+    /// The registry of a landscape at `urls`; a request gives up within half of `start_timeout`, so that the reason is known
+    /// before the time is up.
+    #[must_use]
+    pub fn of(landscape: &landscape::Registry, urls: &[String], start_timeout: Duration) -> Self {
+        let mut config = Self::new(urls.to_vec());
+        config.username.clone_from(&landscape.username);
+        config.password_file = landscape.password_file.as_ref().map(PathBuf::from);
+        config.ca_file = landscape.ca_file.as_ref().map(PathBuf::from);
+        config.retry_for = config.retry_for.min(start_timeout / 2);
+        config
+    }
 }
 
 /// Cheap handle; clones share cache and connections.

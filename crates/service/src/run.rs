@@ -44,6 +44,40 @@ pub struct Context<A> {
     pub stop: CancellationToken,
 }
 
+impl<A> Context<A> {
+    /// Waits for what `attempt` needs, named `part` on `/readyz` with the whole chain of causes.
+    ///
+    /// # Errors
+    /// [`Exit::unavailable`] when `--start-timeout` passed.
+    pub async fn wait_for<T, E, F>(&self, part: &str, mut attempt: impl FnMut() -> F) -> Result<T, Exit>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        self.health
+            .wait_for(part, self.common.start_timeout, || {
+                let attempt = attempt();
+                async { attempt.await.map_err(|error| format!("{:#}", anyhow::Error::new(error))) }
+            })
+            .await
+    }
+
+    /// Missing topics are waited for; topics that are there but wrong, which `check` names, end the start at once. `check` is told
+    /// how patient it may be, so that the reason is known before the time is up.
+    ///
+    /// # Errors
+    /// [`Exit::unavailable`] for missing ones, [`Exit::config`] for wrong ones.
+    pub async fn wait_for_topics<E, F>(&self, mut check: impl FnMut(Duration) -> F) -> Result<(), Exit>
+    where
+        F: Future<Output = Result<Vec<String>, E>>,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let patience = self.common.start_timeout / 2;
+        let wrong = self.wait_for("topics", || check(patience)).await?;
+        if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }
+    }
+}
+
 #[derive(Parser)]
 struct Options<A: Args> {
     #[command(flatten)]

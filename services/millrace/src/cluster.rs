@@ -5,13 +5,13 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use avro::{TopicSpec, Topics, topic_specs};
+use avro::{TopicSpec, Topics};
 use clap::Args;
-use kafka::{Client, Sasl, Security};
+use kafka::Client;
 use landscape::Landscape;
-use model::Domain;
 use registry::Registry;
 
 use crate::{demo::Demo, exit::Failure, options::Global, server::NamedContext};
@@ -92,6 +92,9 @@ impl Addresses {
     }
 }
 
+/// A registry that does not answer is told within half of this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Cluster {
     pub(crate) fn kafka(&self) -> Result<Client, Failure> {
         if self.brokers.is_empty() {
@@ -99,18 +102,7 @@ impl Cluster {
                 "where is Kafka? Name it with --brokers, MILLRACE_BROKERS, --context or in millrace.yaml",
             ));
         }
-        let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
-        let security = self.landscape.kafka.security.as_ref().map(|security| Security {
-            ca_file: path(&security.ca_file),
-            certificate_file: path(&security.certificate_file),
-            key_file: path(&security.key_file),
-            sasl: security.username.as_ref().zip(path(&security.password_file)).map(|(username, password_file)| Sasl {
-                mechanism: security.mechanism.clone().unwrap_or_else(|| "SCRAM-SHA-512".to_owned()),
-                username: username.clone(),
-                password_file,
-            }),
-        });
-        Ok(Client { brokers: self.brokers.join(","), client_id: "millrace-cli".to_owned(), security })
+        Ok(Client::of(&self.landscape.kafka, &self.brokers, "millrace-cli"))
     }
 
     pub(crate) fn registry(&self) -> Result<Registry, Failure> {
@@ -119,21 +111,16 @@ impl Cluster {
                 "where is the registry? Name it with --registry, MILLRACE_REGISTRY, --context or in millrace.yaml",
             ));
         }
-        let settings = &self.landscape.registry;
-        let mut config = registry::Config::new(self.registry.clone());
-        config.username.clone_from(&settings.username);
-        config.password_file = settings.password_file.as_ref().map(PathBuf::from);
-        config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
+        let config = registry::Config::of(&self.landscape.registry, &self.registry, PATIENCE);
         Registry::new(config).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// Every topic that this landscape needs.
     pub(crate) fn specs(&self) -> Vec<TopicSpec> {
-        let domains: Vec<Domain> = self.landscape.domains.keys().copied().collect();
-        let sources: Vec<&str> = self.landscape.sources.keys().map(String::as_str).collect();
-        let destinations: Vec<&str> = self.landscape.destinations.keys().map(String::as_str).collect();
-        let replication = if self.development { 1 } else { self.landscape.kafka.replication };
-        let slots = self.landscape.kafka.slots;
-        topic_specs(&self.topics, slots, replication, &domains, &sources, &destinations)
+        let mut specs = self.landscape.topic_specs(&self.topics);
+        if self.development {
+            specs.iter_mut().for_each(|spec| spec.replication = 1);
+        }
+        specs
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use avro::{Schema, topic_specs};
+use avro::{Schema, TopicSpec};
 use connect::file::Folder;
 use kafka::Transactor;
 use landscape::SourceConnector;
@@ -48,16 +48,19 @@ impl service::App for App {
     async fn build(context: Context<Args>) -> Result<Self, Exit> {
         let source = config::source(&context)?;
         let connector = connector(&context, &source.connector)?;
-        let client = config::client(&context);
+        let client_id = format!("millrace-publisher-{}", context.args.source);
+        let client = kafka::Client::of(&context.landscape.kafka, &context.brokers, client_id);
         let domains: Vec<Domain> = source.streams.iter().map(|stream| stream.domain).collect();
-        wait_for_topics(&context, &client, &domains).await?;
-        let registry = Arc::new(config::registry(&context)?);
+        let specs = touched(&context, &domains);
+        context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        let settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
+        let registry = Arc::new(registry::Registry::new(settings).map_err(Exit::config)?);
         let codec = codec(&context, &registry, &domains).await?;
 
         // Fence the predecessor first: what it left behind is read after that, and it can add nothing.
         let prefix = context.topics.prefix();
         let id = format!("{prefix}publisher.{}", source.name);
-        let transactor = wait(&context, "kafka", || Transactor::new(&client, &id, "publisher")).await?;
+        let transactor = context.wait_for("kafka", || Transactor::new(&client, &id, "publisher")).await?;
         let writer = Writer {
             client,
             group: id.clone(),
@@ -127,46 +130,19 @@ fn connector(context: &Context<Args>, declared: &SourceConnector) -> Result<Conn
     }
 }
 
-async fn wait<T, E, F, A>(context: &Context<Args>, part: &str, mut attempt: A) -> Result<T, Exit>
-where
-    A: FnMut() -> F,
-    F: Future<Output = Result<T, E>>,
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let told = |error: E| format!("{:#}", anyhow::Error::new(error));
-    context
-        .health
-        .wait_for(part, context.common.start_timeout, || {
-            let attempt = attempt();
-            async { attempt.await.map_err(told) }
-        })
-        .await
-}
-
-/// Its own topics: missing ones are waited for, wrong ones end the start at once.
-async fn wait_for_topics(context: &Context<Args>, client: &kafka::Client, domains: &[Domain]) -> Result<(), Exit> {
-    let source = context.args.source.as_str();
-    let kafka = &context.landscape.kafka;
-    let own = [context.topics.cursor(source), context.topics.command(source), context.topics.dlq(source)];
-    let mut specs = topic_specs(&context.topics, kafka.slots, kafka.replication, domains, &[source], &[]);
-    specs.retain(|spec| own.contains(&spec.name) || domains.iter().any(|domain| spec.name == context.topics.change(*domain)));
-    // So that the reason is known before the time is up.
-    let patience = context.common.start_timeout / 2;
-    let wrong = context
-        .health
-        .wait_for("topics", context.common.start_timeout, || async {
-            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
-            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
-        })
-        .await?;
-    if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }
+/// The topics that this publisher reads and writes.
+fn touched(context: &Context<Args>, domains: &[Domain]) -> Vec<TopicSpec> {
+    let (topics, source) = (&context.topics, context.args.source.as_str());
+    let mut own = vec![topics.cursor(source), topics.command(source), topics.dlq(source)];
+    own.extend(domains.iter().map(|domain| topics.change(*domain)));
+    context.landscape.topic_specs(topics).into_iter().filter(|spec| own.contains(&spec.name)).collect()
 }
 
 async fn codec(context: &Context<Args>, registry: &registry::Registry, domains: &[Domain]) -> Result<avro::Writer, Exit> {
     let source = &context.args.source;
     let mut subjects = vec![(Schema::Cursor, context.topics.cursor(source)), (Schema::DeadLetter, context.topics.dlq(source))];
     subjects.extend(domains.iter().map(|domain| (Schema::change(*domain), context.topics.change(*domain))));
-    wait(context, "registry", || registry.writer(&subjects)).await
+    context.wait_for("registry", || registry.writer(&subjects)).await
 }
 
 /// The memory as the cursor topic has it.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use connect::http_poll;
-use kafka::{Client, Sasl, Security};
 use landscape::{Source, SourceConnector};
 use service::{Context, Exit};
 
@@ -55,30 +54,4 @@ pub(crate) fn http(context: &Context<Args>, connector: &SourceConnector) -> Resu
 fn no_endpoint(context: &Context<Args>, what: &str) -> Exit {
     let name = &context.args.source;
     Exit::config(anyhow::anyhow!("source `{name}` has no {what}: write it into sources/{name}.yaml or pass --endpoint"))
-}
-
-pub(crate) fn client(context: &Context<Args>) -> Client {
-    let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
-    let security = context.landscape.kafka.security.as_ref().map(|security| Security {
-        ca_file: path(&security.ca_file),
-        certificate_file: path(&security.certificate_file),
-        key_file: path(&security.key_file),
-        sasl: security.username.as_ref().zip(path(&security.password_file)).map(|(username, password_file)| Sasl {
-            mechanism: security.mechanism.clone().unwrap_or_else(|| "SCRAM-SHA-512".to_owned()),
-            username: username.clone(),
-            password_file,
-        }),
-    });
-    let client_id = format!("millrace-publisher-{}", context.args.source);
-    Client { brokers: context.brokers.join(","), client_id, security }
-}
-
-pub(crate) fn registry(context: &Context<Args>) -> Result<registry::Registry, Exit> {
-    let settings = &context.landscape.registry;
-    let mut config = registry::Config::new(context.registry.clone());
-    config.username.clone_from(&settings.username);
-    config.password_file = settings.password_file.as_ref().map(PathBuf::from);
-    config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
-    config.retry_for = config.retry_for.min(context.common.start_timeout / 2);
-    registry::Registry::new(config).map_err(Exit::config)
 }

@@ -1,9 +1,9 @@
 //! Wiring: landscape → topics → registry → followed topics → the worker.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use avro::{Reader, topic_specs};
-use kafka::{Client, Fetcher, FollowConfig, Follower, Sasl, Security, Start, WorkerConfig};
+use avro::{Reader, TopicSpec};
+use kafka::{Client, Fetcher, FollowConfig, Follower, Start, WorkerConfig};
 use model::Domain;
 use registry::Registry;
 use service::{CancellationToken, Context, Exit};
@@ -36,15 +36,15 @@ impl service::App for App {
 
     async fn build(context: Context<Args>) -> Result<Self, Exit> {
         let config = Config::new(Arc::clone(&context.landscape), context.topics.clone());
-        let client = client(&context);
-        wait_for_topics(&context, &config, &client).await?;
-        let registry = registry_client(&context)?;
+        let client_id = format!("millrace-{NAME}-{}", context.instance);
+        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id);
+        let specs = touched(&context, &config);
+        context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        let settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
+        let registry = Registry::new(settings).map_err(Exit::config)?;
         let domains: Vec<Domain> = context.landscape.domains.keys().copied().collect();
         let schemas = Desk::schemas(&context.topics, &domains);
-        let writer = context
-            .health
-            .wait_for("registry", context.common.start_timeout, || async { registry.writer(&schemas).await })
-            .await?;
+        let writer = context.wait_for("registry", || registry.writer(&schemas)).await?;
 
         let group = config.identity();
         let following = context.stop.child_token();
@@ -88,54 +88,15 @@ impl service::App for App {
     }
 }
 
-fn client(context: &Context<Args>) -> Client {
-    let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
-    let security = context.landscape.kafka.security.as_ref().map(|security| Security {
-        ca_file: path(&security.ca_file),
-        certificate_file: path(&security.certificate_file),
-        key_file: path(&security.key_file),
-        sasl: security.username.as_ref().zip(path(&security.password_file)).map(|(username, password_file)| Sasl {
-            mechanism: security.mechanism.clone().unwrap_or_else(|| "SCRAM-SHA-512".to_owned()),
-            username: username.clone(),
-            password_file,
-        }),
-    });
-    Client { brokers: context.brokers.join(","), client_id: format!("millrace-{NAME}-{}", context.instance), security }
-}
-
-fn registry_client(context: &Context<Args>) -> Result<Registry, Exit> {
-    let settings = &context.landscape.registry;
-    let mut config = registry::Config::new(context.registry.clone());
-    config.username.clone_from(&settings.username);
-    config.password_file = settings.password_file.as_ref().map(PathBuf::from);
-    config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
-    config.retry_for = config.retry_for.min(context.common.start_timeout / 2);
-    Registry::new(config).map_err(Exit::config)
-}
-
-/// Missing topics are waited for; a topic that is there but wrong ends the start at once.
-async fn wait_for_topics(context: &Context<Args>, config: &Config, client: &Client) -> Result<(), Exit> {
+/// The topics that the replayer reads and writes.
+fn touched(context: &Context<Args>, config: &Config) -> Vec<TopicSpec> {
     let landscape = &context.landscape;
-    let domains: Vec<Domain> = landscape.domains.keys().copied().collect();
-    let sources: Vec<&str> = landscape.sources.keys().map(String::as_str).collect();
-    let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
     let mut touched = config.inputs();
     touched.extend(config.state());
     touched.extend(config.views());
     touched.extend(config.ledgers());
-    touched.extend(domains.iter().map(|domain| context.topics.change(*domain)));
-    touched.extend(sources.iter().chain(&destinations).chain(&["validator"]).map(|stage| context.topics.command(stage)));
-    let mut specs =
-        topic_specs(&context.topics, landscape.kafka.slots, landscape.kafka.replication, &domains, &sources, &destinations);
-    specs.retain(|spec| touched.contains(&spec.name));
-    // So that the reason is known before the time is up.
-    let patience = context.common.start_timeout / 2;
-    let wrong = context
-        .health
-        .wait_for("topics", context.common.start_timeout, || async {
-            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
-            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
-        })
-        .await?;
-    if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }
+    touched.extend(landscape.domains.keys().map(|domain| context.topics.change(*domain)));
+    touched.push(context.topics.command("validator"));
+    touched.extend(landscape.sources.keys().chain(landscape.destinations.keys()).map(|stage| context.topics.command(stage)));
+    landscape.topic_specs(&context.topics).into_iter().filter(|spec| touched.contains(&spec.name)).collect()
 }

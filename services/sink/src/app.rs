@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use avro::{Schema, topic_specs};
+use avro::TopicSpec;
 use kafka::{Bounds, Client, Event, Fetcher, Producer, Reader, ReaderConfig};
-use landscape::Destination;
-use model::{DestinationState, Domain, Slot};
+use model::{DestinationState, Slot};
 use service::{CancellationToken, Context, Exit, Health};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -40,12 +39,16 @@ impl service::App for App {
     async fn build(context: Context<Args>) -> Result<Self, Exit> {
         let destination = config::destination(&context)?;
         let (endpoint, request_timeout) = config::http(&context, &destination)?;
-        let client = config::client(&context);
+        let client_id = format!("millrace-sink-{}", context.args.destination);
+        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id);
         let names = Names::new(&context.topics, &destination.name);
         let goldens: Vec<String> = destination.domains.keys().map(|domain| context.topics.golden(*domain)).collect();
-        wait_for_topics(&context, &client, &destination, &names, &goldens).await?;
-        let registry = config::registry(&context)?;
-        let writer = writer(&context, &registry, &names).await?;
+        let specs = touched(&context, &names, &goldens);
+        context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        let settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
+        let registry = registry::Registry::new(settings).map_err(Exit::config)?;
+        let subjects = names.subjects();
+        let writer = context.wait_for("registry", || registry.writer(&subjects)).await?;
 
         let group = format!("{}sink.{}", context.topics.prefix(), destination.name);
         let reader_stop = CancellationToken::new();
@@ -224,42 +227,9 @@ impl Owned {
     }
 }
 
-/// Its own topics: missing ones are waited for, wrong ones end the start at once.
-async fn wait_for_topics(
-    context: &Context<Args>,
-    client: &Client,
-    destination: &Destination,
-    names: &Names,
-    goldens: &[String],
-) -> Result<(), Exit> {
-    let kafka = &context.landscape.kafka;
+/// The topics that this sink reads and writes.
+fn touched(context: &Context<Args>, names: &Names, goldens: &[String]) -> Vec<TopicSpec> {
     let own = [&names.ledger, &names.receipt, &names.command, &names.dlq, &names.status];
-    let domains: Vec<Domain> = destination.domains.keys().copied().collect();
-    let mut specs = topic_specs(&context.topics, kafka.slots, kafka.replication, &domains, &[], &[destination.name.as_str()]);
-    specs.retain(|spec| own.contains(&&spec.name) || goldens.contains(&spec.name));
-    // So that the reason is known before the time is up.
-    let patience = context.common.start_timeout / 2;
-    let wrong = context
-        .health
-        .wait_for("topics", context.common.start_timeout, || async {
-            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
-            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
-        })
-        .await?;
-    if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }
-}
-
-async fn writer(context: &Context<Args>, registry: &registry::Registry, names: &Names) -> Result<avro::Writer, Exit> {
-    let subjects = [
-        (Schema::Ledger, names.ledger.clone()),
-        (Schema::Receipt, names.receipt.clone()),
-        (Schema::DeadLetter, names.dlq.clone()),
-        (Schema::DestinationStatus, names.status.clone()),
-    ];
-    context
-        .health
-        .wait_for("registry", context.common.start_timeout, || async {
-            registry.writer(&subjects).await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
-        })
-        .await
+    let specs = context.landscape.topic_specs(&context.topics).into_iter();
+    specs.filter(|spec| own.contains(&&spec.name) || goldens.contains(&spec.name)).collect()
 }

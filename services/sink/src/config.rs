@@ -1,8 +1,7 @@
 //! What the process was told, and what it means.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use kafka::{Client, Sasl, Security};
 use landscape::{Destination, DestinationConnector};
 use service::{Context, Exit};
 
@@ -43,29 +42,4 @@ pub(crate) fn http(context: &Context<Args>, destination: &Destination) -> Result
     let config =
         connect::http::Config { name: name.clone(), url, timeout: *timeout, authorization, concurrency: destination.concurrency };
     Ok((connect::http::Destination::new(config).map_err(Exit::config)?, *timeout))
-}
-
-pub(crate) fn client(context: &Context<Args>) -> Client {
-    let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
-    let security = context.landscape.kafka.security.as_ref().map(|security| Security {
-        ca_file: path(&security.ca_file),
-        certificate_file: path(&security.certificate_file),
-        key_file: path(&security.key_file),
-        sasl: security.username.as_ref().zip(path(&security.password_file)).map(|(username, password_file)| Sasl {
-            mechanism: security.mechanism.clone().unwrap_or_else(|| "SCRAM-SHA-512".to_owned()),
-            username: username.clone(),
-            password_file,
-        }),
-    });
-    Client { brokers: context.brokers.join(","), client_id: format!("millrace-sink-{}", context.args.destination), security }
-}
-
-pub(crate) fn registry(context: &Context<Args>) -> Result<registry::Registry, Exit> {
-    let settings = &context.landscape.registry;
-    let mut config = registry::Config::new(context.registry.clone());
-    config.username.clone_from(&settings.username);
-    config.password_file = settings.password_file.as_ref().map(PathBuf::from);
-    config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
-    config.retry_for = config.retry_for.min(context.common.start_timeout / 2);
-    registry::Registry::new(config).map_err(Exit::config)
 }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use avro::Schema;
 use delivery::{Gate, Traffic};
 use kafka::{Client, Fetcher, Producer, ReaderHandle};
 use landscape::{Delivery, Destination, Landscape};
@@ -61,6 +62,16 @@ impl Names {
             dlq: topics.dlq(destination),
             status: topics.destination(),
         }
+    }
+
+    /// What the sink writes, and where.
+    pub(crate) fn subjects(&self) -> [(Schema, String); 4] {
+        [
+            (Schema::Ledger, self.ledger.clone()),
+            (Schema::Receipt, self.receipt.clone()),
+            (Schema::DeadLetter, self.dlq.clone()),
+            (Schema::DestinationStatus, self.status.clone()),
+        ]
     }
 }
 

@@ -1,10 +1,9 @@
 //! Wiring: landscape → store → topics → follower → API.
 
-use std::{collections::BTreeMap, future::IntoFuture as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::IntoFuture as _, sync::Arc, time::Duration};
 
-use avro::{Reader, Schema, TopicKind, topic_specs};
-use kafka::{Client, FollowConfig, Followed, Follower, Producer, Sasl, Security, Start};
-use model::Domain;
+use avro::{Reader, Schema, TopicKind};
+use kafka::{Client, FollowConfig, Followed, Follower, Producer, Start};
 use registry::Registry;
 use service::{CancellationToken, Context, Exit};
 use tokio::{net::TcpListener, sync::mpsc};
@@ -47,11 +46,18 @@ impl service::App for App {
         let store = Store::open(&config.store, Arc::clone(&fleet)).map_err(Exit::config)?;
         let reads = Reads::new(&config.store);
 
-        let client = kafka_client(&context);
+        let client_id = format!("millrace-tracker-{}", context.instance);
+        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id);
         let topics = followed_topics(&context);
-        wait_for_topics(&context, &client).await?;
-        let registry = Arc::new(registry_client(&context)?);
-        let writer = writer(&context, &registry).await?;
+        let specs = context.landscape.topic_specs(&context.topics);
+        context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        let mut settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
+        // One record of a schema that nobody knows must not hold up the view of everything else for minutes.
+        settings.unknown_after = UNKNOWN_AFTER;
+        let registry = Arc::new(Registry::new(settings).map_err(Exit::config)?);
+        // What the tracker writes.
+        let subjects = [(Schema::Command, context.topics.command("replayer")), (Schema::AuditEntry, context.topics.audit())];
+        let writer = context.wait_for("registry", || registry.writer(&subjects)).await?;
         let producer = Producer::new(&client).map_err(Exit::config)?;
 
         let mut positions: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
@@ -109,74 +115,12 @@ async fn probe(client: Client, progress: Arc<Progress>) {
     }
 }
 
-fn kafka_client(context: &Context<Args>) -> Client {
-    let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
-    let security = context.landscape.kafka.security.as_ref().map(|security| Security {
-        ca_file: path(&security.ca_file),
-        certificate_file: path(&security.certificate_file),
-        key_file: path(&security.key_file),
-        sasl: security.username.as_ref().zip(path(&security.password_file)).map(|(username, password_file)| Sasl {
-            mechanism: security.mechanism.clone().unwrap_or_else(|| "SCRAM-SHA-512".to_owned()),
-            username: username.clone(),
-            password_file,
-        }),
-    });
-    let client_id = format!("millrace-tracker-{}", context.instance);
-    Client { brokers: context.brokers.join(","), client_id, security }
-}
-
-fn registry_client(context: &Context<Args>) -> Result<Registry, Exit> {
-    let settings = &context.landscape.registry;
-    let mut config = registry::Config::new(context.registry.clone());
-    config.username.clone_from(&settings.username);
-    config.password_file = settings.password_file.as_ref().map(PathBuf::from);
-    config.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
-    config.retry_for = config.retry_for.min(context.common.start_timeout / 2);
-    // One record of a schema that nobody knows must not hold up the view of everything else for minutes.
-    config.unknown_after = UNKNOWN_AFTER;
-    Registry::new(config).map_err(Exit::config)
-}
-
 /// Every topic of the landscape but commands and cursors, which say nothing that their effects do not.
 fn followed_topics(context: &Context<Args>) -> Vec<String> {
-    specs(context)
+    let specs = context.landscape.topic_specs(&context.topics);
+    specs
         .into_iter()
         .map(|spec| spec.name)
         .filter(|name| !matches!(context.topics.kind(name), Some(TopicKind::Command(_) | TopicKind::Cursor(_)) | None))
         .collect()
-}
-
-fn specs(context: &Context<Args>) -> Vec<avro::TopicSpec> {
-    let landscape = &context.landscape;
-    let domains: Vec<Domain> = landscape.domains.keys().copied().collect();
-    let sources: Vec<&str> = landscape.sources.keys().map(String::as_str).collect();
-    let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
-    let replication = landscape.kafka.replication;
-    topic_specs(&context.topics, landscape.kafka.slots, replication, &domains, &sources, &destinations)
-}
-
-/// Missing topics are waited for; a topic that is there but wrong ends the start at once.
-async fn wait_for_topics(context: &Context<Args>, client: &Client) -> Result<(), Exit> {
-    let specs = specs(context);
-    // So that the reason is known before the time is up.
-    let patience = context.common.start_timeout / 2;
-    let wrong = context
-        .health
-        .wait_for("topics", context.common.start_timeout, || async {
-            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
-            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
-        })
-        .await?;
-    if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }
-}
-
-/// The ids of what the tracker writes: commands and audit entries.
-async fn writer(context: &Context<Args>, registry: &Registry) -> Result<avro::Writer, Exit> {
-    let subjects = [(Schema::Command, context.topics.command("replayer")), (Schema::AuditEntry, context.topics.audit())];
-    context
-        .health
-        .wait_for("registry", context.common.start_timeout, || async {
-            registry.writer(&subjects).await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
-        })
-        .await
 }

@@ -1,10 +1,9 @@
 //! Wiring: landscape → topics → schemas → view of references → workers.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use avro::{Reader, Schema, TopicSpec, topic_specs};
-use kafka::{Client, FollowConfig, Follower, Sasl, Security, Start, WorkerConfig};
-use model::Domain;
+use avro::{Reader, Schema, TopicSpec};
+use kafka::{Client, FollowConfig, Follower, Start, WorkerConfig};
 use registry::Registry;
 use service::{CancellationToken, Context, Exit, Health};
 use tokio::{
@@ -37,9 +36,13 @@ impl service::App for App {
 
     async fn build(context: Context<Args>) -> Result<Self, Exit> {
         let config = Config::from_args(&context.args, context.landscape.kafka.slots).map_err(Exit::arguments)?;
-        let client = kafka_client(&context);
-        wait_for_topics(&context, &client).await?;
-        let registry = registry_client(&context, &config)?;
+        let client_id = format!("millrace-{STAGE}-{}", context.instance);
+        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id);
+        let specs = specs(&context);
+        context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        let mut settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
+        settings.unknown_after = config.unknown_schema_after;
+        let registry = Registry::new(settings).map_err(Exit::config)?;
         let (writer, reader) = codecs(&context, &registry).await?;
 
         let (topics, reader, view) = (context.topics.clone(), Arc::new(reader), Arc::new(View::default()));
@@ -134,61 +137,16 @@ fn worker_config(context: &Context<Args>, client: &Client, group: &str, worker: 
     config
 }
 
-fn kafka_client(context: &Context<Args>) -> Client {
-    let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
-    let security = context.landscape.kafka.security.as_ref().map(|security| Security {
-        ca_file: path(&security.ca_file),
-        certificate_file: path(&security.certificate_file),
-        key_file: path(&security.key_file),
-        sasl: security.username.as_ref().zip(path(&security.password_file)).map(|(username, password_file)| Sasl {
-            mechanism: security.mechanism.clone().unwrap_or_else(|| "SCRAM-SHA-512".to_owned()),
-            username: username.clone(),
-            password_file,
-        }),
-    });
-    let client_id = format!("millrace-{STAGE}-{}", context.instance);
-    Client { brokers: context.brokers.join(","), client_id, security }
-}
-
-fn registry_client(context: &Context<Args>, config: &Config) -> Result<Registry, Exit> {
-    let settings = &context.landscape.registry;
-    let mut registry = registry::Config::new(context.registry.clone());
-    registry.username.clone_from(&settings.username);
-    registry.password_file = settings.password_file.as_ref().map(PathBuf::from);
-    registry.ca_file = settings.ca_file.as_ref().map(PathBuf::from);
-    registry.retry_for = registry.retry_for.min(context.common.start_timeout / 2);
-    registry.unknown_after = config.unknown_schema_after;
-    Registry::new(registry).map_err(Exit::config)
-}
-
 /// The topics that the validator touches.
 fn specs(context: &Context<Args>) -> Vec<TopicSpec> {
     let landscape = &context.landscape;
-    let domains: Vec<Domain> = landscape.domains.keys().copied().collect();
-    let sources: Vec<&str> = landscape.sources.keys().map(String::as_str).collect();
-    let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
-    let all = topic_specs(&context.topics, landscape.kafka.slots, landscape.kafka.replication, &domains, &sources, &destinations);
+    let all = landscape.topic_specs(&context.topics);
     let topics = &context.topics;
     let mut own = vec![topics.held(), topics.finding(), topics.dlq(STAGE), topics.command(STAGE)];
-    own.extend(domains.iter().flat_map(|domain| [topics.change(*domain), topics.golden(*domain)]));
+    own.extend(landscape.domains.keys().flat_map(|domain| [topics.change(*domain), topics.golden(*domain)]));
     let confirming = landscape.destinations.values().filter(|destination| destination.confirms);
     own.extend(confirming.map(|destination| topics.receipt(&destination.name)));
     all.into_iter().filter(|spec| own.contains(&spec.name)).collect()
-}
-
-/// Missing topics are waited for; a topic that is there but wrong ends the start at once.
-async fn wait_for_topics(context: &Context<Args>, client: &Client) -> Result<(), Exit> {
-    let specs = specs(context);
-    // So that the reason is known before the time is up.
-    let patience = context.common.start_timeout / 2;
-    let wrong = context
-        .health
-        .wait_for("topics", context.common.start_timeout, || async {
-            let wrong = kafka::topics::wrong(client, &specs, context.common.development, patience).await;
-            wrong.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
-        })
-        .await?;
-    if wrong.is_empty() { Ok(()) } else { Err(Exit::config(anyhow::anyhow!("{}", wrong.join("; ")))) }
 }
 
 /// The ids of what the validator writes; its reader knows those schemas from the start.
@@ -197,11 +155,6 @@ async fn codecs(context: &Context<Args>, registry: &Registry) -> Result<(avro::W
     let mut subjects =
         vec![(Schema::Held, topics.held()), (Schema::FindingReport, topics.finding()), (Schema::DeadLetter, topics.dlq(STAGE))];
     subjects.extend(context.landscape.domains.keys().map(|domain| (Schema::golden(*domain), topics.golden(*domain))));
-    let writer = context
-        .health
-        .wait_for("registry", context.common.start_timeout, || async {
-            registry.writer(&subjects).await.map_err(|error| format!("{:#}", anyhow::Error::new(error)))
-        })
-        .await?;
+    let writer = context.wait_for("registry", || registry.writer(&subjects)).await?;
     Ok((writer, Reader::default()))
 }
