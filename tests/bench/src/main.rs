@@ -73,7 +73,8 @@ async fn bench(Arguments { seed, bench }: Arguments) -> Result<bool> {
         Bench::All => {
             validator::run(&mut report, defaults()).await?;
             sink::run(&mut report, defaults()).await?;
-            propagation::run(&mut report, defaults()).await?;
+            propagation::run(&mut report, propagation::Options { outage: false, ..defaults() }).await?;
+            propagation::run(&mut report, propagation::Options { outage: true, ..defaults() }).await?;
             memory::run(&mut report, defaults()).await?;
         }
         Bench::Floor(_) => {}

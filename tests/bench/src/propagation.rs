@@ -22,20 +22,27 @@ use crate::{
 pub(crate) struct Options {
     /// Records a second
     #[arg(long, default_value_t = 100)]
-    rate: u32,
+    pub(crate) rate: u32,
     #[arg(long, default_value_t = 30)]
-    seconds: u32,
+    pub(crate) seconds: u32,
     /// Records before those that count: connections open, schemas known
     #[arg(long, default_value_t = 300)]
-    warm: usize,
+    pub(crate) warm: usize,
+    /// A second destination takes everything, too, and is down from half time on: what does the first one notice?
+    #[arg(long)]
+    pub(crate) outage: bool,
 }
 
-pub(crate) async fn run(report: &mut Report, Options { rate, seconds, warm }: Options) -> Result<()> {
+pub(crate) async fn run(report: &mut Report, Options { rate, seconds, warm, outage }: Options) -> Result<()> {
     say(&format!("\npropagation: {rate} records a second, {seconds} s"));
     let mut world = World::start(report.seed).await?;
     let endpoint = Endpoint::start(Duration::ZERO)?;
     world.stack.fleet.validator("validator")?;
     world.stack.fleet.sink("plant", &endpoint.url())?;
+    let mut other = if outage { Some(Endpoint::start(Duration::ZERO)?) } else { None };
+    if let Some(other) = &other {
+        world.stack.fleet.sink("other", &other.url())?;
+    }
     world.ready()?;
 
     let count = usize::try_from(rate * seconds).context("counting records")?;
@@ -46,6 +53,9 @@ pub(crate) async fn run(report: &mut Report, Options { rate, seconds, warm }: Op
     let mut deliveries = Vec::with_capacity(changes.len());
     let mut late = 0;
     for (change, turn) in changes.iter().zip(0_u32..) {
+        if deliveries.len() == warm + count / 2 {
+            drop(other.take());
+        }
         let due = start + Duration::from_secs(turn.into()) / rate;
         tokio::time::sleep_until(due.into()).await;
         late += usize::from(due.elapsed() > Duration::from_millis(20));
@@ -80,6 +90,13 @@ pub(crate) async fn run(report: &mut Report, Options { rate, seconds, warm }: Op
     report.row("  append of the change to append of golden, p99", figure(&first, 99.0), "");
     report.row("  append of golden to first byte, p50", figure(&second, 50.0), "");
     report.row("  append of golden to first byte, p99", figure(&second, 99.0), "");
+    if outage {
+        let (before, during) = total.split_at(total.len() / 2);
+        let ratio = percentile(during, 99.0) / percentile(before, 99.0);
+        report.row("  p99 while another destination is down / before", format!("{ratio:.2}"), "≤ 1.5");
+        report.row("  p99 before", figure(before, 99.0), "");
+        report.row("  p99 during", figure(during, 99.0), "");
+    }
     report.row("  records written more than 20 ms after their time", late.to_string(), "");
     Ok(())
 }
