@@ -42,6 +42,8 @@ pub const LAYER: &[(&str, Layer)] = &[
     ("millrace-contract", Layer::Proofs),
     ("millrace-e2e", Layer::Proofs),
     ("millrace-bench", Layer::Proofs),
+    ("millrace-chart", Layer::Proofs),
+    ("millrace-cluster", Layer::Proofs),
 ];
 
 /// Heavy dependencies and the packages that may name them.
@@ -120,6 +122,7 @@ pub const ROOT: &[&str] = &[
     "deny.toml",
     "deploy",
     "docs",
+    "helm",
     "rust-toolchain.toml",
     "rustfmt.toml",
     "services",

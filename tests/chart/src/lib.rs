@@ -1,0 +1,1 @@
+//! What the tests of the chart share: the real Helm, rendered and parsed manifests.

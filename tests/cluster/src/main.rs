@@ -1,0 +1,3 @@
+//! The chart on a real Kubernetes API: `make cluster-test`.
+
+fn main() {}
