@@ -18,7 +18,7 @@ mod topics;
 pub use codec::{DecodeError, Error, Reader, Wire, Writer, schema_id};
 pub use schema::{Schema, subject};
 pub use topics::{
-    Compatibility, Partitions, Policy, TopicDeclaration, TopicKind, TopicSpec, Topics, declared_topics, topic_specs,
+    Compatibility, Partitions, Policy, Reach, Role, TopicDeclaration, TopicKind, TopicSpec, Topics, declared_topics, topic_specs,
 };
 
 /// Codes of records that cannot be read; each has a page in `docs/errors`.

@@ -242,6 +242,29 @@ impl Compatibility {
     }
 }
 
+/// Who meets a topic: a service, or the person who looks (`millrace doctor`, `millrace audit verify`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Publisher,
+    Validator,
+    Sink,
+    Replayer,
+    Tracker,
+    Operator,
+}
+
+/// How far a role's right on a topic family goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// The topics of one's own source, destination, stage or domains.
+    Own,
+    All,
+    /// Topics of destinations whose receipts become confirmations.
+    Confirming,
+}
+
 /// An entry of `avro/topics.yaml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -260,8 +283,9 @@ pub struct TopicDeclaration {
     /// File in `/avro`.
     pub schema: String,
     pub compatibility: Compatibility,
-    pub written_by: String,
-    pub read_by: String,
+    /// Who writes it; the services' Kafka grants follow from this.
+    pub write: BTreeMap<Role, Reach>,
+    pub read: BTreeMap<Role, Reach>,
     pub doc: String,
     /// A stage with other numbers, such as `command.replayer`.
     #[serde(default)]

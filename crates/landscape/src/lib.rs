@@ -18,6 +18,7 @@ mod mappings;
 mod node;
 mod problem;
 mod reader;
+mod rights;
 mod shape;
 mod sources;
 mod stream;
@@ -32,6 +33,7 @@ pub use check::{Report, check};
 pub use landscape::{Kafka, Landscape, Registry, Security};
 pub use mapping::{Expression, Mappings};
 pub use problem::Problem;
+pub use rights::{Grant, Operation, Pattern, Principal, Resource, rights};
 pub use systems::{
     AfterPickup, Breaker, Content, Delivery, Destination, DestinationConnector, Format, Gate, Input, Lookup, MaxDeletes,
     OnDelete, Quoting, Rate, Retry, Source, SourceConnector, Stream,

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
+use crate::Access;
+
 /// Options of every service.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
@@ -58,6 +60,9 @@ pub struct Common {
     /// How long a member of a consumer group may be silent before its slots move
     #[arg(long, env = "MILLRACE_SESSION_TIMEOUT", value_name = "DURATION", default_value = "45s", value_parser = duration)]
     pub session_timeout: Duration,
+
+    #[command(flatten)]
+    pub access: Access,
 }
 
 /// Form of the log lines on stderr.

@@ -5,6 +5,7 @@
 //!
 //! Invariant: nothing but this crate's drain watchdog calls `process::exit`.
 
+mod access;
 mod args;
 mod exit;
 mod health;
@@ -13,6 +14,7 @@ mod logs;
 mod ops;
 mod run;
 
+pub use access::Access;
 pub use args::{Common, LogFormat};
 pub use exit::Exit;
 pub use health::Health;

@@ -137,7 +137,9 @@ pub fn run<A: App>() -> ExitCode {
 
 async fn live<A: App>(options: Options<A::Args>) -> Result<(), Exit> {
     let Options { common, own } = options;
-    let landscape = Arc::new(load(&common)?);
+    let mut landscape = load(&common)?;
+    common.access.apply(&mut landscape)?;
+    let landscape = Arc::new(landscape);
     let health = Health::default();
     let listener = ops::bind(common.ops).await?;
     let address = listener.local_addr().map_err(Exit::died)?;

@@ -34,6 +34,9 @@ pub(crate) struct Addresses {
     /// One broker will do: topics get one replica
     #[arg(long, env = "MILLRACE_DEVELOPMENT")]
     development: bool,
+
+    #[command(flatten)]
+    access: service::Access,
 }
 
 /// A landscape and the way to its cluster.
@@ -72,9 +75,10 @@ fn folder(global: &Global, dir: Option<&PathBuf>) -> Result<PathBuf, Failure> {
 impl Addresses {
     pub(crate) fn cluster(&self, global: &Global) -> Result<Cluster, Failure> {
         let files = files(global, None)?;
-        let landscape = Landscape::parse(&files).map_err(|problems| {
+        let mut landscape = Landscape::parse(&files).map_err(|problems| {
             Failure::usage(format!("the landscape has {} problems; see `millrace landscape check`", problems.len()))
         })?;
+        self.access.apply(&mut landscape).map_err(|exit| Failure::usage(exit.text()))?;
         let context = global.context.as_deref().map(NamedContext::read).transpose()?.unwrap_or_default();
         let demo = Demo::find()?;
         let first = |lists: [Vec<String>; 4]| lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default();

@@ -7,5 +7,6 @@ mod adventureworks;
 mod bad;
 mod folder;
 mod reference;
+mod rights;
 mod sample;
 mod simulation;
