@@ -9,6 +9,7 @@ mod propagation;
 mod records;
 mod report;
 mod sink;
+mod starting;
 mod validator;
 mod world;
 
@@ -39,6 +40,8 @@ enum Bench {
     Propagation(propagation::Options),
     /// Resident memory idle and at the peak of a load, and bytes per golden key
     Memory(memory::Options),
+    /// From a process's start until it is ready
+    Starting(starting::Options),
     /// All of them
     All,
     #[command(hide = true)]
@@ -70,12 +73,14 @@ async fn bench(Arguments { seed, bench }: Arguments) -> Result<bool> {
         Bench::Sink(options) => sink::run(&mut report, options).await?,
         Bench::Propagation(options) => propagation::run(&mut report, options).await?,
         Bench::Memory(options) => memory::run(&mut report, options).await?,
+        Bench::Starting(options) => starting::run(&mut report, options).await?,
         Bench::All => {
             validator::run(&mut report, defaults()).await?;
             sink::run(&mut report, defaults()).await?;
             propagation::run(&mut report, propagation::Options { outage: false, ..defaults() }).await?;
             propagation::run(&mut report, propagation::Options { outage: true, ..defaults() }).await?;
             memory::run(&mut report, defaults()).await?;
+            starting::run(&mut report, defaults()).await?;
         }
         Bench::Floor(_) => {}
     }
