@@ -102,6 +102,7 @@ pub fn run<A: App>() -> ExitCode {
     keep_small();
     let command = Options::<A::Args>::command()
         .bin_name(format!("millrace-{}", A::NAME))
+        .display_name(format!("millrace-{}", A::NAME))
         .about(A::ABOUT)
         .version(env!("CARGO_PKG_VERSION"))
         .after_help(EXIT_CODES);
