@@ -63,6 +63,26 @@ pub struct Common {
 
     #[command(flatten)]
     pub access: Access,
+
+    #[command(flatten)]
+    pub traces: TraceOptions,
+}
+
+/// Where spans go, and how many.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Traces")]
+pub struct TraceOptions {
+    /// Collector that takes spans by OTLP over HTTP, such as http://collector:4318 [default: no spans]
+    #[arg(long, env = "MILLRACE_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Share of the traces that are recorded, 0 to 1; decided where a trace begins, obeyed by everybody behind
+    #[arg(long, env = "MILLRACE_TRACE_RATIO", value_name = "RATIO", default_value = "0.1", value_parser = ratio)]
+    pub trace_ratio: f64,
+
+    /// Names record keys in spans; a key can be personal data
+    #[arg(long, env = "MILLRACE_TRACE_KEYS")]
+    pub trace_keys: bool,
 }
 
 /// Form of the log lines on stderr.
@@ -87,9 +107,22 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| format!("`{text}` is not a share between 0 and 1"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ratio_is_a_share() {
+        assert_eq!(ratio("0.25"), Ok(0.25));
+        for wrong in ["", "1.5", "-0.1", "NaN", "10%"] {
+            assert!(ratio(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn durations_need_a_unit() {

@@ -13,11 +13,13 @@ mod landscape_files;
 mod logs;
 mod ops;
 mod run;
+mod traces;
 
 pub use access::Access;
-pub use args::{Common, LogFormat};
+pub use args::{Common, LogFormat, TraceOptions};
 pub use exit::Exit;
 pub use health::Health;
 pub use landscape_files::landscape_files;
 pub use run::{App, Context, run};
 pub use tokio_util::sync::CancellationToken;
+pub use traces::{Read, Span, Traces};

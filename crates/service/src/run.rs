@@ -8,7 +8,7 @@ use landscape::Landscape;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Common, Exit, Health, landscape_files, logs, ops};
+use crate::{Common, Exit, Health, Traces, landscape_files, logs, ops};
 
 /// mimalloc in every binary: the codecs allocate many small strings.
 #[global_allocator]
@@ -40,6 +40,7 @@ pub struct Context<A> {
     pub registry: Vec<String>,
     pub instance: String,
     pub health: Health,
+    pub traces: Traces,
     /// Cancelled by SIGTERM and SIGINT, also while building.
     pub stop: CancellationToken,
 }
@@ -86,6 +87,9 @@ struct Options<A: Args> {
     own: A,
 }
 
+/// How long the end of a process may wait for its last spans.
+const LAST_SPANS: Duration = Duration::from_secs(1);
+
 const EXIT_CODES: &str = "Exit codes: 0 drained, 2 wrong arguments, 69 a dependency was unreachable at start, 70 a task died, \
 75 start again (drain deadline passed, or fenced by another instance), 78 configuration or landscape invalid.";
 
@@ -114,6 +118,13 @@ pub fn run<A: App>() -> ExitCode {
         tracing::error!(error = %exit.text(), "ended");
         return ExitCode::from(&exit);
     }
+    let traces = match instance(&options.common).and_then(|name| Traces::start(&options.common.traces, A::NAME, &name)) {
+        Ok(traces) => traces,
+        Err(exit) => {
+            tracing::error!(code = exit.code(), error = %exit.text(), "ended");
+            return ExitCode::from(&exit);
+        }
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -121,7 +132,7 @@ pub fn run<A: App>() -> ExitCode {
             return ExitCode::from(&Exit::died(error));
         }
     };
-    let code = match runtime.block_on(live::<A>(options)) {
+    let code = match runtime.block_on(live::<A>(options, traces.clone())) {
         Ok(()) => {
             tracing::info!(service = A::NAME, "drained");
             ExitCode::SUCCESS
@@ -131,12 +142,13 @@ pub fn run<A: App>() -> ExitCode {
             ExitCode::from(&exit)
         }
     };
+    traces.shut_down(LAST_SPANS);
     // A blocking call into a broker that is away must not hold the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
 }
 
-async fn live<A: App>(options: Options<A::Args>) -> Result<(), Exit> {
+async fn live<A: App>(options: Options<A::Args>, traces: Traces) -> Result<(), Exit> {
     let Options { common, own } = options;
     let mut landscape = load(&common)?;
     common.access.apply(&mut landscape)?;
@@ -151,7 +163,7 @@ async fn live<A: App>(options: Options<A::Args>) -> Result<(), Exit> {
     telemetry::BUILD_INFO
         .with_label_values(&[env!("CARGO_PKG_VERSION"), option_env!("MILLRACE_BUILD_REVISION").unwrap_or("unknown")])
         .set(1);
-    let context = context(common, own, landscape, health.clone(), stop.clone())?;
+    let context = context(common, own, landscape, health.clone(), traces, stop.clone())?;
     tracing::info!(service = A::NAME, instance = %context.instance, ops = %address,
         policy_version = %context.landscape.policy_version, "started");
 
@@ -171,6 +183,7 @@ fn context<A>(
     args: A,
     landscape: Arc<Landscape>,
     health: Health,
+    traces: Traces,
     stop: CancellationToken,
 ) -> Result<Context<A>, Exit> {
     let brokers = if common.brokers.is_empty() { landscape.kafka.brokers.clone() } else { common.brokers.clone() };
@@ -181,11 +194,15 @@ fn context<A>(
         }
     }
     let prefix = common.topic_prefix.clone().unwrap_or_else(|| landscape.kafka.topic_prefix.clone());
-    let instance = match &common.instance {
-        Some(instance) => instance.clone(),
-        None => host_name().context("reading the host's name (or pass --instance)").map_err(Exit::config)?,
-    };
-    Ok(Context { args, topics: avro::Topics::new(&prefix), common, landscape, brokers, registry, instance, health, stop })
+    let instance = instance(&common)?;
+    Ok(Context { args, topics: avro::Topics::new(&prefix), common, landscape, brokers, registry, instance, health, traces, stop })
+}
+
+fn instance(common: &Common) -> Result<String, Exit> {
+    match &common.instance {
+        Some(instance) => Ok(instance.clone()),
+        None => host_name().context("reading the host's name (or pass --instance)").map_err(Exit::config),
+    }
 }
 
 /// Reads and checks the landscape; all problems are printed, one a line, before the process ends with 78.

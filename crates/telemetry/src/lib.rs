@@ -5,6 +5,7 @@
 //! text. Times are seconds, sizes bytes.
 
 pub mod field;
+pub mod trace;
 
 use std::sync::LazyLock;
 
@@ -166,6 +167,9 @@ declare! {
     CALL REGISTRY_REQUEST_SECONDS "millrace_registry_request_seconds" ["operation", "outcome"]
         by ["publisher", "validator", "sink", "replayer", "tracker"] steady
         "Duration of requests to the schema registry.";
+    counter SPANS_DROPPED "millrace_spans_dropped_total" ["reason"]
+        by ["publisher", "validator", "sink", "replayer", "tracker"] event
+        "Spans that did not reach the collector: the queue was full, an export failed, or the process ended.";
     gauge LANDSCAPE_INFO "millrace_landscape_info" ["policy_version"]
         by ["publisher", "validator", "sink", "replayer", "tracker"] steady
         "1, labelled with the landscape this process runs on.";

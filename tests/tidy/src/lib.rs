@@ -57,8 +57,12 @@ pub const OWNER: &[(&str, &[&str])] = &[
     ("rusqlite", &["millrace-tracker"]),
     ("csv", &["millrace-connect", "millrace-devstack", "millrace-e2e"]),
     ("reqwest", &["millrace-connect", "millrace-registry", "millrace", "millrace-devstack", "millrace-e2e", "millrace-bench"]),
-    ("axum", &["millrace-service", "millrace-tracker", "millrace-devstack", "millrace-bench"]),
+    ("axum", &["millrace-service", "millrace-tracker", "millrace-devstack", "millrace-bench", "millrace-e2e"]),
     ("tracing-subscriber", &["millrace-service", "millrace-devstack"]),
+    ("opentelemetry", &["millrace-service"]),
+    ("opentelemetry-otlp", &["millrace-service"]),
+    ("opentelemetry_sdk", &["millrace-service"]),
+    ("opentelemetry-proto", &["millrace-e2e"]),
     (
         "prometheus",
         &[
