@@ -11,11 +11,19 @@ use std::{
 /// # Errors
 /// When nobody listens there, or the answer is none of HTTP.
 pub fn get(port: u16, path: &str, limit: Duration) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), limit)?;
+    get_at(SocketAddr::from(([127, 0, 0, 1], port)), path, limit)
+}
+
+/// As [`get`], for an address of one's own on loopback, as each pod has one.
+///
+/// # Errors
+/// When nobody listens there, or the answer is none of HTTP.
+pub fn get_at(address: SocketAddr, path: &str, limit: Duration) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     // 1.0: the answer ends with the connection and comes in one piece.
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n").as_bytes())?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);

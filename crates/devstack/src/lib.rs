@@ -15,6 +15,7 @@ pub mod fleet;
 pub mod interrupt;
 pub mod java;
 pub mod mes;
+pub mod pod;
 pub mod ports;
 pub mod progress;
 pub mod provision;
