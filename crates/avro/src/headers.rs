@@ -1,8 +1,10 @@
 //! Headers of changes and golden records: CloudEvents 1.0 in Kafka's binary mode, and the trace (domain.md 4.2).
 //!
-//! A reader can route without decoding. The trace id is the correlation id, so every hop of one chain shares it without a lookup.
+//! A reader can route without decoding. The trace id is the correlation id, so every hop of one chain shares it without a lookup; only
+//! a replay begins a trace of its own. The span of a record's creation follows from its ids: who has the record can point at it.
 
-use model::{Change, ChangeId, Domain, Golden, Operation, RecordKey, Timestamp};
+use model::{Change, ChangeId, ChangeMeta, Domain, Golden, GoldenMeta, Operation, RecordKey, Timestamp};
+use telemetry::trace::{TRACEPARENT, TraceContext};
 
 /// Everything of `ce_*`, `content-type` and `traceparent`, in a fixed order.
 type Headers = Vec<(String, Vec<u8>)>;
@@ -10,9 +12,9 @@ type Headers = Vec<(String, Vec<u8>)>;
 /// The source named on golden records.
 pub const SOURCE: &str = "millrace";
 
-/// Headers of a `change.<domain>` record.
+/// Headers of a `change.<domain>` record; `trace` is [`created`], or that of a replay.
 #[must_use]
-pub fn change(change: &Change, domain: Domain, key: &RecordKey) -> Headers {
+pub fn change(change: &Change, domain: Domain, key: &RecordKey, trace: TraceContext) -> Headers {
     let meta = &change.meta;
     headers(&Event {
         id: meta.change_id,
@@ -20,16 +22,16 @@ pub fn change(change: &Change, domain: Domain, key: &RecordKey) -> Headers {
         operation: meta.operation,
         time: meta.occurred_at,
         sequence: meta.source_sequence,
-        correlation: meta.correlation_id,
+        trace,
         record: "Change",
         domain,
         key,
     })
 }
 
-/// Headers of a `golden.<domain>` record.
+/// Headers of a `golden.<domain>` record; `trace` is [`accepted`].
 #[must_use]
-pub fn golden(golden: &Golden, domain: Domain, key: &RecordKey) -> Headers {
+pub fn golden(golden: &Golden, domain: Domain, key: &RecordKey, trace: TraceContext) -> Headers {
     let meta = &golden.meta;
     headers(&Event {
         id: meta.change_id,
@@ -37,7 +39,7 @@ pub fn golden(golden: &Golden, domain: Domain, key: &RecordKey) -> Headers {
         operation: meta.operation,
         time: meta.occurred_at,
         sequence: meta.revision,
-        correlation: meta.correlation_id,
+        trace,
         record: "Golden",
         domain,
         key,
@@ -50,7 +52,7 @@ struct Event<'a> {
     operation: Operation,
     time: Timestamp,
     sequence: i64,
-    correlation: ChangeId,
+    trace: TraceContext,
     record: &'a str,
     domain: Domain,
     key: &'a RecordKey,
@@ -80,16 +82,37 @@ fn headers(event: &Event<'_>) -> Headers {
         // Zero-padded: text order is number order.
         ("ce_sequence", format!("{:020}", event.sequence)),
         ("content-type", "application/avro".to_owned()),
-        ("traceparent", traceparent(event.correlation, event.id)),
+        (TRACEPARENT, event.trace.header()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.into_bytes()))
     .collect()
 }
 
-/// W3C trace context of a chain: the correlation id is the trace, the change's last eight bytes are the parent span.
+/// Where a change came into being: its correlation id is the trace, its own last eight bytes are the span.
 #[must_use]
-pub fn traceparent(correlation: ChangeId, change: ChangeId) -> String {
-    let parent = change.0.as_u64_pair().1;
-    format!("00-{}-{:016x}-01", correlation.0.simple(), parent)
+pub fn created(meta: &ChangeMeta, is_sampled: bool) -> TraceContext {
+    TraceContext { trace: meta.correlation_id.0.as_u128(), span: meta.change_id.0.as_u64_pair().1, is_sampled }
+}
+
+/// Where a golden revision came into being, in the trace of what caused it.
+#[must_use]
+pub fn accepted(meta: &GoldenMeta, cause: TraceContext) -> TraceContext {
+    cause.with_span(accepted_span(meta.change_id, meta.revision))
+}
+
+/// The span of a revision's creation. Not the change's own: that one wrote `change.<domain>`.
+#[must_use]
+pub fn accepted_span(change: ChangeId, revision: i64) -> u64 {
+    // SplitMix64: every bit of both counts, and no two revisions of a change share a span.
+    let mut bits = change.0.as_u64_pair().1 ^ u64::from_ne_bytes(revision.to_ne_bytes()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (bits ^ bits >> 31).max(1)
+}
+
+/// The chain of a golden record that says nothing of its trace.
+#[must_use]
+pub fn correlated(meta: &GoldenMeta) -> TraceContext {
+    TraceContext { trace: meta.correlation_id.0.as_u128(), span: accepted_span(meta.change_id, meta.revision), is_sampled: false }
 }

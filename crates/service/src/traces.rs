@@ -104,7 +104,7 @@ impl Traces {
             span.parent(parent, false);
         }
         span.messaging(SEND, topic, slot);
-        self.key(&mut span, Some(key));
+        self.key(&mut span, Some(key.as_bytes()));
         Some(span)
     }
 
@@ -154,11 +154,11 @@ impl Traces {
         })
     }
 
-    fn key(&self, span: &mut Span, key: Option<&str>) {
+    fn key(&self, span: &mut Span, key: Option<&[u8]>) {
         if let (Some(export), Some(key)) = (&self.export, key)
             && export.has_keys
         {
-            span.set(attribute::MESSAGING_KEY, key.to_owned());
+            span.set(attribute::MESSAGING_KEY, String::from_utf8_lossy(key).into_owned());
         }
     }
 }
@@ -170,7 +170,7 @@ pub struct Read<'a> {
     pub partition: i32,
     pub offset: i64,
     pub group: Option<&'a str>,
-    pub key: Option<&'a str>,
+    pub key: Option<&'a [u8]>,
 }
 
 /// Work on one record, under way.

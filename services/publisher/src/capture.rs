@@ -446,7 +446,7 @@ impl Capture {
                 slot: key.slot(domain, self.landscape.kafka.slots),
                 key: key.to_string(),
                 value: Some(value),
-                headers: avro::headers::change(change, domain, key),
+                headers: avro::headers::change(change, domain, key, avro::headers::created(&change.meta, false)),
             }),
             Err(error) => {
                 tracing::error!(%error, %domain, "encoding a change");

@@ -104,7 +104,7 @@ impl Desk {
             slot: key.slot(domain, self.slots),
             key: key.to_string(),
             value: Some(value),
-            headers: avro::headers::change(change, domain, key),
+            headers: avro::headers::change(change, domain, key, avro::headers::created(&change.meta, false)),
         })
     }
 }

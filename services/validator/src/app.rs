@@ -67,8 +67,8 @@ impl service::App for App {
 
         let workers = (0..config.workers).map(|worker| worker_config(&context, &client, &group, worker)).collect();
         let health = context.health;
-        let shared =
-            Arc::new(Shared::new(Arc::clone(&context.landscape), topics, reader, writer, registry, view, health.clone()));
+        let shared = Shared::new(Arc::clone(&context.landscape), topics, reader, writer, registry, view, health.clone());
+        let shared = Arc::new(shared.with_traces(context.traces));
         Ok(Self { shared, workers, following, is_complete, health })
     }
 

@@ -11,6 +11,7 @@ use model::{
     Severity, Timestamp, Topical,
 };
 use policy::{Case, Verdict, decide};
+use telemetry::trace::{TraceContext, attribute};
 
 use crate::{
     letter::{self, Cause, Origin},
@@ -35,6 +36,8 @@ pub(crate) struct Incoming<'a> {
     /// Set when it comes out of `held`: when it first waited.
     pub(crate) held_since: Option<Timestamp>,
     pub(crate) is_waived: bool,
+    /// The work on it, or its creation where that is not recorded.
+    pub(crate) trace: TraceContext,
 }
 
 /// What became of a change.
@@ -45,6 +48,27 @@ pub(crate) enum Judged {
     Superseded,
     Held(Reason),
     Refused(Box<DeadLetter>),
+}
+
+impl Judged {
+    pub(crate) fn code(&self) -> Option<&str> {
+        match self {
+            Judged::Refused(letter) => Some(&letter.code),
+            Judged::Accepted | Judged::Duplicate | Judged::Stale | Judged::Superseded | Judged::Held(_) => None,
+        }
+    }
+
+    /// As metrics and spans name it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Judged::Accepted => "ok",
+            Judged::Duplicate => "duplicate",
+            Judged::Stale => "stale",
+            Judged::Superseded => "superseded",
+            Judged::Held(_) => "held",
+            Judged::Refused(_) => "dead_lettered",
+        }
+    }
 }
 
 impl Batch<'_> {
@@ -160,7 +184,7 @@ impl Batch<'_> {
         if held != before {
             self.overlay.set_held(record.clone(), held);
         }
-        self.write_golden(record, golden, outgoing)?;
+        self.write_golden(record, golden, incoming.trace, outgoing)?;
         self.report(incoming, FindingOutcome::Golden, findings, outgoing)?;
         let tally = &mut self.overlay.tally;
         tally.record(record.domain, "ok");
@@ -171,10 +195,23 @@ impl Batch<'_> {
         Ok(())
     }
 
-    pub(crate) fn write_golden(&mut self, record: &Topical, golden: Golden, outgoing: &mut Vec<Outgoing>) -> Result<(), Fatal> {
+    pub(crate) fn write_golden(
+        &mut self,
+        record: &Topical,
+        golden: Golden,
+        cause: TraceContext,
+        outgoing: &mut Vec<Outgoing>,
+    ) -> Result<(), Fatal> {
         let bytes = self.shared.writer.encode_golden(record.domain, &golden).map_err(Fatal::new)?;
-        let headers = avro::headers::golden(&golden, record.domain, &record.key);
-        outgoing.push(self.shared.golden(record, Some(bytes.clone()), headers));
+        let trace = avro::headers::accepted(&golden.meta, cause);
+        let headers = avro::headers::golden(&golden, record.domain, &record.key, trace);
+        let written = self.shared.golden(record, Some(bytes.clone()), headers);
+        if let Some(mut span) = self.shared.traces.send(trace, Some(cause), &written.topic, written.slot.0, &written.key) {
+            span.set(attribute::DOMAIN, record.domain.name());
+            span.set(attribute::REVISION, golden.meta.revision);
+            self.overlay.spans.push(span);
+        }
+        outgoing.push(written);
         self.overlay.accept(record.clone(), golden, bytes);
         Ok(())
     }

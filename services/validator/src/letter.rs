@@ -57,7 +57,7 @@ impl<'a> Origin<'a> {
                 kept_headers(record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())))
             }
             (Headers::FromChange, Some(key), Some(change)) => {
-                let headers = avro::headers::change(change, self.domain, key);
+                let headers = avro::headers::change(change, self.domain, key, avro::headers::created(&change.meta, false));
                 kept_headers(headers.iter().map(|(name, value)| (name.as_str(), Some(value.as_slice()))))
             }
             (Headers::FromChange, _, _) => BTreeMap::new(),

@@ -4,6 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use model::{Domain, Golden, Held, RecordKey, Topical};
 use policy::References;
+use service::Span;
+use telemetry::trace::attribute;
 
 use crate::{shared::Shared, state::State, tally::Tally};
 
@@ -13,6 +15,8 @@ pub(crate) struct Overlay {
     golden: HashMap<Topical, Option<Accepted>>,
     held: HashMap<Topical, Held>,
     pub(crate) tally: Tally,
+    /// They end when the transaction commits, and were never there when it does not.
+    pub(crate) spans: Vec<Span>,
 }
 
 struct Accepted {
@@ -49,6 +53,17 @@ impl Overlay {
         self.golden.insert(record, None);
     }
 
+    /// The decision about a record is made: its span ends here and is handed over with the transaction.
+    pub(crate) fn worked(&mut self, mut span: Span, domain: Domain, outcome: &'static str, code: Option<&str>) {
+        span.set(attribute::DOMAIN, domain.name());
+        span.set(attribute::OUTCOME, outcome);
+        if let Some(code) = code {
+            span.fail(code);
+        }
+        span.stop();
+        self.spans.push(span);
+    }
+
     pub(crate) fn held(&self, state: &State, shared: &Shared, record: &Topical) -> Held {
         match self.held.get(record) {
             Some(held) => held.clone(),
@@ -77,6 +92,9 @@ impl Overlay {
             }
         }
         self.tally.tell();
+        for span in self.spans.drain(..) {
+            shared.traces.end(span);
+        }
         (changed, waiting)
     }
 

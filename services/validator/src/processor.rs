@@ -11,6 +11,8 @@ use kafka::{Fatal, Record};
 use model::{
     Held, LetterClass, Outcome, Outgoing, Reason, RecordKey, Rejection, SkipReason, Slot, Timestamp, Topical, Transient,
 };
+use service::Span;
+use telemetry::trace::TRACEPARENT;
 use tokio::runtime::Handle;
 
 use crate::{
@@ -188,12 +190,19 @@ impl Validator {
                 return self.unreadable(record, &origin, Some(&key), code, message, now);
             }
         };
-        let incoming = Incoming { record: Topical::new(domain, key), change, origin, held_since: None, is_waived: false };
+        let traces = &self.shared.traces;
+        let creation = traces.arrived(record.header(TRACEPARENT), || avro::headers::created(&change.meta, false));
+        let span = traces.process(creation, &self.shared.read(record));
+        let trace = span.as_ref().map_or(creation, Span::context);
+        let incoming = Incoming { record: Topical::new(domain, key), change, origin, held_since: None, is_waived: false, trace };
         let mut batch = self.batch(now);
         let before = batch.overlay.held(batch.state, batch.shared, &incoming.record);
         let mut outgoing = Vec::new();
         let judged = batch.judge(&incoming, &mut outgoing)?;
         batch.write_held(&incoming.record, &before, &mut outgoing)?;
+        if let Some(span) = span {
+            batch.overlay.worked(span, domain, judged.name(), judged.code());
+        }
         Ok(match judged {
             Judged::Accepted => Outcome::Forward(outgoing),
             Judged::Duplicate => Outcome::Skip(SkipReason::Duplicate),

@@ -7,10 +7,11 @@ use std::{
 };
 
 use avro::{Reader, Topics, Writer};
+use kafka::Record;
 use landscape::Landscape;
 use model::{Domain, Outgoing, Topical};
 use registry::Registry;
-use service::Health;
+use service::{Health, Read, Traces};
 
 use crate::{tally::HeldGauges, view::View};
 
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) view: Arc<View>,
     pub(crate) health: Health,
+    pub(crate) traces: Traces,
     pub(crate) pulse: Pulse,
     pub(crate) gauges: HeldGauges,
     /// `validator 0.1.0`, on every letter.
@@ -36,6 +38,7 @@ struct Names {
     held: String,
     finding: String,
     dlq: String,
+    group: String,
 }
 
 impl Shared {
@@ -53,10 +56,26 @@ impl Shared {
             held: topics.held(),
             finding: topics.finding(),
             dlq: topics.dlq(STAGE),
+            group: format!("{}{STAGE}", topics.prefix()),
         };
         let service = format!("validator {}", env!("CARGO_PKG_VERSION"));
-        let gauges = HeldGauges::default();
-        Self { landscape, topics, reader, writer, registry, view, health, pulse: Pulse::default(), gauges, service, names }
+        let (traces, pulse, gauges) = (Traces::default(), Pulse::default(), HeldGauges::default());
+        Self { landscape, topics, reader, writer, registry, view, health, traces, pulse, gauges, service, names }
+    }
+
+    pub(crate) fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
+    }
+
+    /// Where a record was read, for its span.
+    pub(crate) fn read<'a>(&'a self, record: &'a Record) -> Read<'a> {
+        Read {
+            topic: &record.topic,
+            partition: record.partition,
+            offset: record.offset,
+            group: Some(&self.names.group),
+            key: record.key.as_deref(),
+        }
     }
 
     pub(crate) fn slots(&self) -> u32 {

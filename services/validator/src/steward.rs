@@ -6,6 +6,8 @@ use model::{
     Topical,
 };
 use policy::References;
+use service::Span;
+use telemetry::trace::TRACEPARENT;
 
 use crate::{
     judge::{Batch, Incoming, Judged},
@@ -126,7 +128,11 @@ fn incoming<'e>(
         bytes: &entry.change,
     };
     match batch.shared.reader.decode_change(record.domain, &entry.change) {
-        Ok(change) => Ok(Some(Incoming { record: record.clone(), change, origin, held_since: Some(entry.since), is_waived })),
+        Ok(change) => {
+            // What waits keeps no headers.
+            let trace = batch.shared.traces.arrived(None, || avro::headers::created(&change.meta, false));
+            Ok(Some(Incoming { record: record.clone(), change, origin, held_since: Some(entry.since), is_waived, trace }))
+        }
         // Asked for by the next batch that needs it.
         Err(avro::DecodeError::NeedSchema(_)) => Ok(None),
         Err(avro::DecodeError::Unreadable { code, message }) => {
@@ -187,7 +193,13 @@ pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record)
         return Ok(Outcome::Skip(SkipReason::Duplicate));
     };
     let mut outgoing = Vec::new();
-    batch.write_golden(&target, confirmed, &mut outgoing)?;
+    let (traces, read) = (&batch.shared.traces, batch.shared.read(record));
+    let creation = traces.arrived(record.header(TRACEPARENT), || avro::headers::correlated(&confirmed.meta));
+    let span = traces.process(creation, &read);
+    batch.write_golden(&target, confirmed, span.as_ref().map_or(creation, Span::context), &mut outgoing)?;
+    if let Some(span) = span {
+        batch.overlay.worked(span, target.domain, "confirmed", None);
+    }
     batch.overlay.tally.record(target.domain, "ok");
     Ok(Outcome::Forward(outgoing))
 }

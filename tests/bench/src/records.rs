@@ -95,7 +95,8 @@ impl Records {
         };
         let change = Change { meta, data: Some(data) };
         let value = self.writer.encode_change(domain, &change).context("encoding a change")?;
-        Ok(self.outgoing(self.topics.change(domain), domain, &key, value, avro::headers::change(&change, domain, &key)))
+        let headers = avro::headers::change(&change, domain, &key, avro::headers::created(&change.meta, false));
+        Ok(self.outgoing(self.topics.change(domain), domain, &key, value, headers))
     }
 
     /// What a validator would have accepted.
@@ -125,7 +126,8 @@ impl Records {
         };
         let golden = Golden { meta, data: Some(data) };
         let value = self.writer.encode_golden(domain, &golden).context("encoding a golden record")?;
-        Ok(self.outgoing(self.topics.golden(domain), domain, &key, value, avro::headers::golden(&golden, domain, &key)))
+        let headers = avro::headers::golden(&golden, domain, &key, avro::headers::correlated(&golden.meta));
+        Ok(self.outgoing(self.topics.golden(domain), domain, &key, value, headers))
     }
 
     fn outgoing(

@@ -41,7 +41,7 @@ fn traces(collector: Collector, trace_ratio: f64) -> Traces {
 
 const CREATION: TraceContext = TraceContext { trace: 7, span: 8, is_sampled: true };
 const READ: Read<'_> =
-    Read { topic: "mdm.golden.item", partition: 3, offset: 40, group: Some("mdm.sink.ulm"), key: Some("4711/A") };
+    Read { topic: "mdm.golden.item", partition: 3, offset: 40, group: Some("mdm.sink.ulm"), key: Some(b"4711/A") };
 
 fn dropped(reason: &str) -> u64 {
     telemetry::SPANS_DROPPED.with_label_values(&[reason]).get()

@@ -98,7 +98,8 @@ impl Case {
                     let change = self.reader.decode_change(Domain::Item, value).unwrap();
                     let key = RecordKey::parse(Domain::Item, &record.key).unwrap();
                     assert_eq!(record.slot, key.slot(Domain::Item, 12));
-                    assert_eq!(record.headers, avro::headers::change(&change, Domain::Item, &key));
+                    let trace = avro::headers::created(&change.meta, false);
+                    assert_eq!(record.headers, avro::headers::change(&change, Domain::Item, &key, trace));
                     if let Some(data) = &change.data {
                         assert_eq!(data.key().unwrap(), key);
                     }
