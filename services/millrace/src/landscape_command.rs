@@ -1,13 +1,16 @@
 //! `millrace landscape`: the operator's files, checked and tested offline.
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use clap::Subcommand;
 use landscape::Landscape;
 use serde_json::json;
 
 use crate::{
-    cluster,
+    bundle, cluster,
     exit::{Done, Failure, Outcome},
     options::Global,
     output::{self, Column, List, Sight, text},
@@ -17,10 +20,14 @@ use crate::{
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Every problem at once, with file, line, column and a suggestion. Exit code 6: there are some
-    #[command(after_help = "Example:\n  millrace landscape check deploy/landscape")]
+    #[command(after_help = "Examples:\n  millrace landscape check deploy/landscape\n  \
+        millrace landscape check deploy/landscape --bundle landscape.values.yaml")]
     Check {
         /// Folder of the landscape [default: --landscape]
         dir: Option<PathBuf>,
+        /// Also write it as values of the Helm chart, `-` to stdout; a landscape with problems is not written
+        #[arg(long, value_name = "FILE")]
+        bundle: Option<PathBuf>,
     },
     /// Run the cases beside the mappings. Exit code 6: one differs
     #[command(after_help = "Example:\n  millrace landscape test deploy/landscape")]
@@ -39,13 +46,13 @@ const PROBLEMS: &[Column] =
 impl Command {
     pub(crate) fn run(&self, global: &Global) -> Outcome {
         match self {
-            Command::Check { dir } => check(global, dir.as_ref()),
+            Command::Check { dir, bundle } => check(global, dir.as_ref(), bundle.as_deref()),
             Command::Test { dir, only } => test(global, dir.as_ref(), only.as_deref()),
         }
     }
 }
 
-fn check(global: &Global, dir: Option<&PathBuf>) -> Outcome {
+fn check(global: &Global, dir: Option<&PathBuf>, bundle: Option<&Path>) -> Outcome {
     let files = cluster::files(global, dir)?;
     let report = landscape::check(&files);
     let mut out = global.output();
@@ -54,20 +61,47 @@ fn check(global: &Global, dir: Option<&PathBuf>) -> Outcome {
         "place": problem.place(), "text": problem.text(), "file": problem.file, "line": problem.line, "column": problem.column,
         "message": problem.message, "hint": problem.hint,
     })).collect();
-    if !items.is_empty() || !out.is_text() {
+    let is_asked = bundle != Some(Path::new("-"));
+    if !items.is_empty() || !out.is_text() && is_asked {
         let sight = Sight { now: crate::options::now() };
         out.list(&List { items: &items, columns: PROBLEMS, name: |row| text(row, "place"), next: None, sight })?;
     }
     let problems = words::count(i64::try_from(items.len()).unwrap_or(i64::MAX), "problem");
-    let files = words::count(i64::try_from(report.files).unwrap_or(i64::MAX), "file");
-    out.hint(&format!("{problems} in {files}. Checked offline: syntax, schema, references, mappings."));
+    let count = words::count(i64::try_from(report.files).unwrap_or(i64::MAX), "file");
+    out.hint(&format!("{problems} in {count}. Checked offline: syntax, schema, references, mappings."));
     match report.policy_version {
         Some(version) => {
             out.hint(&format!("Policy {version}"));
+            bundle.map_or(Ok(()), |file| write(global, &files, file))?;
             Ok(Done::Yes)
         }
-        None => Ok(Done::No),
+        None => {
+            if let Some(file) = bundle {
+                out.hint(&format!("{} was not written: mend the landscape first.", file.display()));
+            }
+            Ok(Done::No)
+        }
     }
+}
+
+/// The checked files as values of the chart.
+fn write(global: &Global, files: &BTreeMap<String, String>, file: &Path) -> Result<(), Failure> {
+    let landscape = Landscape::parse(files).map_err(|_| Failure::failed("the landscape has problems"))?;
+    let values = bundle::values(&landscape, files);
+    let out = global.output();
+    if file == Path::new("-") {
+        return Ok(output::write_text(values.trim_end())?);
+    }
+    if global.dry_run {
+        out.hint(&format!("Would write {}", file.display()));
+        return Ok(());
+    }
+    std::fs::write(file, values).map_err(|error| Failure::failed(format!("writing the bundle {}: {error}", file.display())))?;
+    out.hint(&format!("Wrote {0}: helm upgrade --install millrace helm/millrace -f values.yaml -f {0}", file.display()));
+    if let Some(size) = bundle::too_large(files) {
+        out.hint(&format!("It has {size} bytes, and a ConfigMap holds 1 MiB: name a volume with the folder, landscape.volume."));
+    }
+    Ok(())
 }
 
 fn test(global: &Global, dir: Option<&PathBuf>, only: Option<&str>) -> Outcome {

@@ -6,6 +6,7 @@
 //! Manners: data on stdout, the rest on stderr; never requires a prompt; the exit code is the answer (see `--help`); a refusal
 //! does nothing and says what to type instead.
 
+mod bundle;
 mod cluster;
 mod demo;
 mod destination;

@@ -4,5 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "tests say what went wrong by failing")]
 
 mod answers;
+mod bundle;
 mod golden;
 mod stub;
