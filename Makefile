@@ -7,7 +7,7 @@ CARGO ?= cargo
 BIN := target/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help install build demo demo-down dev test check fmt lint tidy bench clean-demo
+.PHONY: help install build demo demo-down dev test check fmt lint tidy deny bench image image-test clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -50,6 +50,17 @@ lint: ## lints as errors
 
 tidy: ## the house rules alone
 	$(CARGO) test --locked -p millrace-tidy
+
+deny: install ## licences, bans and sources of every dependency, and known holes where their list can be had
+	@tests/tidy/deny.sh
+
+image: ## the container image millrace:dev of this commit, with docker, podman or buildah
+	@deploy/image/build.sh millrace:dev
+
+image-test: ## builds the image without a daemon and runs what is in it against a real Kafka (root; the first time 20 min)
+	@crates/devstack/install.sh buildah debootstrap
+	$(CARGO) build --locked -p millrace-devstack -p millrace-image
+	$(BIN)/millrace-devstack run -- $(BIN)/millrace-image test
 
 bench: install ## speed and memory, in ratios of one run (tests/bench)
 	$(CARGO) build --locked --release --workspace

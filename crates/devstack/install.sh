@@ -22,6 +22,10 @@ else
 fi
 have java || need default-jre-headless
 have mvn || need maven
+# What a target needs beyond that, by the name of program and package alike.
+for program in "$@"; do
+    have "$program" || need "$program"
+done
 [ -n "$missing" ] || exit 0
 
 line="apt-get update && apt-get install -y --no-install-recommends$missing"

@@ -44,6 +44,7 @@ pub const LAYER: &[(&str, Layer)] = &[
     ("millrace-bench", Layer::Proofs),
     ("millrace-chart", Layer::Proofs),
     ("millrace-cluster", Layer::Proofs),
+    ("millrace-image", Layer::Proofs),
 ];
 
 /// Heavy dependencies and the packages that may name them.
@@ -85,6 +86,7 @@ pub const OWNER: &[(&str, &[&str])] = &[
             "millrace",
             "millrace-devstack",
             "millrace-bench",
+            "millrace-image",
             "millrace-publisher",
             "millrace-validator",
             "millrace-sink",

@@ -1,0 +1,10 @@
+//! What must be true of the image before anybody builds it: its list, its build, and the compose file that runs it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot read the tree should say so loudly")]
+
+mod list;
+
+use std::path::PathBuf;
+
+fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
