@@ -4,7 +4,7 @@
 //! Guarantee: every file comes back byte for byte from the YAML, so a pod names the same policy version as the person who checked. The same
 //! folder gives the same bytes.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use avro::{TopicKind, Topics};
 use landscape::{Grant, Landscape};
@@ -16,44 +16,36 @@ const CONFIG_MAP: usize = 1_000_000;
 /// The values as YAML.
 pub(crate) fn values(landscape: &Landscape, files: &BTreeMap<String, String>) -> String {
     let topics = Topics::new(landscape.kafka.topic_prefix.clone());
-    let specs = landscape.topic_specs(&topics);
-    let mut text = String::from(
-        "# Written by `millrace landscape check --bundle`. Do not edit: change the landscape and write it again.\nlandscape:\n",
-    );
-    line(&mut text, "  ", "policyVersion", &json!(landscape.policy_version));
-    line(&mut text, "  ", "topicPrefix", &json!(topics.prefix()));
-    line(&mut text, "  ", "slots", &json!(landscape.kafka.slots));
-    text.push_str("  files:\n");
-    for (path, content) in files {
-        block(&mut text, path, content);
-    }
-    text.push_str("  topics:\n");
-    for spec in &specs {
-        let _ = writeln!(
-            text,
-            "    - {{name: {}, partitions: {}, replicas: {}, config: {}}}",
-            quoted(&spec.name),
-            spec.partitions,
-            spec.replication,
-            flow(&json!(spec.config)),
-        );
-    }
-    text.push_str("  users:\n");
+    let mut lines = vec![
+        "# Written by `millrace landscape check --bundle`. Do not edit: change the landscape and write it again.".to_owned(),
+        "landscape:".to_owned(),
+        format!("  policyVersion: {}", quoted(&landscape.policy_version)),
+        format!("  topicPrefix: {}", quoted(topics.prefix())),
+        format!("  slots: {}", landscape.kafka.slots),
+        "  files:".to_owned(),
+    ];
+    lines.extend(files.iter().flat_map(|(path, content)| block(path, content)));
+    lines.push("  topics:".to_owned());
+    lines.extend(landscape.topic_specs(&topics).iter().map(|spec| {
+        let (name, config) = (quoted(&spec.name), flow(&json!(spec.config)));
+        format!("    - {{name: {name}, partitions: {}, replicas: {}, config: {config}}}", spec.partitions, spec.replication)
+    }));
+    lines.push("  users:".to_owned());
     for principal in landscape::rights(landscape, &topics) {
-        let _ = writeln!(text, "    - name: {}", quoted(&principal.name));
-        line(&mut text, "      ", "service", &json!(principal.service));
-        line(&mut text, "      ", "system", &json!(principal.system));
-        text.push_str("      acls:\n");
-        for grant in &principal.grants {
-            item(&mut text, "        ", &acl(grant));
-        }
+        lines.push(format!("    - name: {}", quoted(&principal.name)));
+        lines.push(format!("      service: {}", quoted(principal.service)));
+        lines.push(format!("      system: {}", flow(&json!(principal.system))));
+        lines.push("      acls:".to_owned());
+        lines.extend(principal.grants.iter().map(|grant| format!("        - {}", acl(grant))));
     }
-    text.push_str(if landscape.destinations.is_empty() { "  sinks: {}\n" } else { "  sinks:\n" });
+    lines.push(if landscape.destinations.is_empty() { "  sinks: {}" } else { "  sinks:" }.to_owned());
     for (name, destination) in &landscape.destinations {
         let reads: Vec<String> = destination.domains.keys().map(|domain| topics.name(&TopicKind::Golden(*domain))).collect();
-        line(&mut text, "    ", name, &json!({ "group": format!("{}sink.{name}", topics.prefix()), "topics": reads }));
+        let group = quoted(&format!("{}sink.{name}", topics.prefix()));
+        lines.push(format!("    {name}: {{group: {group}, topics: {}}}", flow(&json!(reads))));
     }
-    text
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 /// Whether the folder fits a ConfigMap; if not, its size.
@@ -62,32 +54,29 @@ pub(crate) fn too_large(files: &BTreeMap<String, String>) -> Option<usize> {
     (size > CONFIG_MAP).then_some(size)
 }
 
-fn acl(grant: &Grant) -> Value {
+/// As Strimzi's KafkaUser has it.
+fn acl(grant: &Grant) -> String {
     let operations: Vec<&str> = grant.operations.iter().map(|operation| operation.name()).collect();
-    json!({
-        "resource": { "type": grant.resource.name(), "name": grant.name, "patternType": grant.pattern.name() },
-        "operations": operations,
-    })
-}
-
-fn line(text: &mut String, indent: &str, key: &str, value: &Value) {
-    let _ = writeln!(text, "{indent}{key}: {}", flow(value));
-}
-
-fn item(text: &mut String, indent: &str, value: &Value) {
-    let _ = writeln!(text, "{indent}- {}", flow(value));
+    format!(
+        "{{resource: {{type: {}, name: {}, patternType: {}}}, operations: [{}]}}",
+        grant.resource.name(),
+        quoted(&grant.name),
+        grant.pattern.name(),
+        operations.join(", ")
+    )
 }
 
 /// JSON is YAML's flow form, except that YAML refuses a few characters that JSON leaves bare.
 fn flow(value: &Value) -> String {
-    value.to_string().chars().fold(String::new(), |mut text, character| {
+    let mut text = String::new();
+    for character in value.to_string().chars() {
         if is_plain(character) {
             text.push(character);
         } else {
-            let _ = write!(text, "\\u{:04x}", u32::from(character));
+            text.push_str(&format!("\\u{:04x}", u32::from(character)));
         }
-        text
-    })
+    }
+    text
 }
 
 fn quoted(text: &str) -> String {
@@ -95,21 +84,18 @@ fn quoted(text: &str) -> String {
 }
 
 /// A file as a person reads it where YAML can carry it so, else as one quoted line.
-fn block(text: &mut String, path: &str, content: &str) {
+fn block(path: &str, content: &str) -> Vec<String> {
     let key = quoted(path);
     let is_block =
         content.ends_with('\n') && content.trim() != "" && content.chars().all(|one| one == '\n' || one == '\t' || is_plain(one));
     if !is_block {
-        let _ = writeln!(text, "    {key}: {}", quoted(content));
-        return;
+        return vec![format!("    {key}: {}", quoted(content))];
     }
     // The indent is said, so that a first line may begin with a space; `+` keeps empty lines at the end.
     let keep = if content.ends_with("\n\n") { "+" } else { "" };
-    let _ = writeln!(text, "    {key}: |2{keep}");
-    for row in content.split_terminator('\n') {
-        let indent = if row.is_empty() { "" } else { "      " };
-        let _ = writeln!(text, "{indent}{row}");
-    }
+    let mut lines = vec![format!("    {key}: |2{keep}")];
+    lines.extend(content.split_terminator('\n').map(|row| if row.is_empty() { String::new() } else { format!("      {row}") }));
+    lines
 }
 
 /// Characters that YAML takes as they are, on a line.
@@ -146,13 +132,12 @@ mod tests {
             "# comment\n---\n...\n",
             "--- \"quoted\" \\ back\n",
         ];
-        let mut yaml = String::from("files:\n");
         let files: BTreeMap<String, String> =
             texts.iter().enumerate().map(|(at, text)| (format!("mappings/{at:02}.j2"), (*text).to_owned())).collect();
-        for (path, content) in &files {
-            block(&mut yaml, path, content);
-        }
-        yaml.push_str("after: true\n");
+        let mut lines = vec!["files:".to_owned()];
+        lines.extend(files.iter().flat_map(|(path, content)| block(path, content)));
+        lines.push("after: true\n".to_owned());
+        let yaml = lines.join("\n");
         let read: BTreeMap<String, Value> = serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
         let back: BTreeMap<String, String> = serde_json::from_value(read["files"].clone()).unwrap();
         assert_eq!(back, files, "{yaml}");
