@@ -1,19 +1,19 @@
 //! The Java services' files: copied once by Maven from the checked-in POM into a cache outside the repository, then re-used.
-//!
-//! Invariant: a cache folder under its final name is complete. It is filled under another name and renamed; a lock file keeps
-//! two starts from filling it at the same time.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::progress::Progress;
+use crate::{
+    cache::{self, run},
+    progress::Progress,
+};
 
 const POM: &str = include_str!("../java/pom.xml");
 const INSTALL: &str = "run `make install`, or as root: apt-get install -y --no-install-recommends default-jre-headless maven";
@@ -36,18 +36,9 @@ impl Java {
         if !answers("java", "-version") {
             bail!("Kafka and the schema registry need Java 17 or newer, and `java` was not found: {INSTALL}");
         }
-        let root = cache_root()?;
         let name = format!("java-{}", &HEXLOWER.encode(&Sha256::digest(POM.as_bytes()))[..12]);
-        let folder = root.join(&name);
-        if !folder.is_dir() {
-            fs::create_dir_all(&root).with_context(|| format!("creating the cache folder {}", root.display()))?;
-            let lock = File::create(root.join(format!("{name}.lock"))).context("creating the lock of the cache")?;
-            lock.lock().context("waiting for the lock of the cache")?;
-            if !folder.is_dir() {
-                let _step = progress.step("fetching Apache Kafka and the schema registry (once, 160 MB)");
-                fill(&root, &folder, &name)?;
-            }
-        }
+        let what = "fetching Apache Kafka and the schema registry (once, 160 MB)";
+        let folder = cache::folder(&name, what, progress, fill)?;
         Ok(Self {
             kafka: format!("{}/lib/*", folder.display()),
             registry: folder.join("registry/apicurio-registry-app-3.0.9-runner.jar"),
@@ -66,15 +57,10 @@ pub fn is_available() -> bool {
     is_there
 }
 
-fn fill(root: &Path, folder: &Path, name: &str) -> Result<()> {
+fn fill(partial: &Path) -> Result<()> {
     if !answers("mvn", "-version") {
         bail!("Kafka and the schema registry are fetched by Maven, and `mvn` was not found: {INSTALL}");
     }
-    let partial = root.join(format!("{name}.partial"));
-    if partial.exists() {
-        fs::remove_dir_all(&partial).context("removing a half-filled cache")?;
-    }
-    fs::create_dir_all(&partial)?;
     fs::write(partial.join("pom.xml"), POM)?;
     run(
         "fetching the Java services with Maven",
@@ -90,17 +76,6 @@ fn fill(root: &Path, folder: &Path, name: &str) -> Result<()> {
         Command::new("tar").arg("xzf").arg(partial.join("registry.tar.gz")).arg("-C").arg(partial.join("registry")),
     )?;
     fs::remove_file(partial.join("registry.tar.gz"))?;
-    fs::rename(&partial, folder).with_context(|| format!("naming the filled cache {}", folder.display()))
-}
-
-fn run(what: &str, command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| what.to_owned())?;
-    if !output.status.success() {
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).take(5).collect();
-        bail!("{what}: {}\n{}", output.status, lines.join("\n"));
-    }
     Ok(())
 }
 
@@ -112,12 +87,4 @@ fn answers(program: &str, argument: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
-}
-
-fn cache_root() -> Result<PathBuf> {
-    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = from("XDG_CACHE_HOME")
-        .or_else(|| from("HOME").map(|home| home.join(".cache")))
-        .context("finding the cache folder: neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(base.join("millrace"))
 }

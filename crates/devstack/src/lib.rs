@@ -8,6 +8,7 @@
 pub mod apicurio;
 pub mod base;
 pub mod broker;
+pub mod cache;
 pub mod demo;
 pub mod dev;
 pub mod fetch;

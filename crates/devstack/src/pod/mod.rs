@@ -5,9 +5,11 @@
 //! declared probes decide whether it is ready; it ends by SIGTERM within its grace or is killed. What it does not: images are not
 //! looked into, resource limits are not enforced, and all pods share this machine's network, each at a loopback address of its own.
 
+pub mod api;
 mod command;
 mod container;
 mod ground;
+pub mod kubelet;
 mod layout;
 mod machine;
 mod objects;
