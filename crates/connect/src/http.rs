@@ -18,6 +18,8 @@ use reqwest::{
     redirect,
 };
 
+use telemetry::trace::TRACEPARENT;
+
 use crate::answer::{self, Asked, Reply, Silence};
 
 /// More of an answer is not read.
@@ -61,6 +63,8 @@ pub struct Delivery<'a> {
     pub idempotency_key: String,
     /// Values of personal fields: they do not appear in texts.
     pub personal: Vec<String>,
+    /// Where the call stands in its trace (W3C), for the destination's own spans.
+    pub traceparent: String,
     pub now: Timestamp,
 }
 
@@ -88,6 +92,12 @@ impl Destination {
         Ok(Self { name: config.name.clone(), base, client: Mutex::new(client), config })
     }
 
+    /// Host and port that are called.
+    #[must_use]
+    pub fn server(&self) -> (&str, Option<u16>) {
+        (self.base.host_str().unwrap_or_default(), self.base.port_or_known_default())
+    }
+
     /// Makes one call and says what the answer means.
     pub async fn deliver(&self, delivery: Delivery<'_>) -> Answer {
         let operation = if delivery.payload.is_some() { "upsert" } else { "delete" };
@@ -109,7 +119,8 @@ impl Destination {
         let mut request = client
             .request(if is_delete { Method::DELETE } else { Method::PUT }, url)
             .header("Idempotency-Key", &delivery.idempotency_key)
-            .header("Millrace-Revision", delivery.revision);
+            .header("Millrace-Revision", delivery.revision)
+            .header(TRACEPARENT, &delivery.traceparent);
         if let Some(payload) = delivery.payload {
             request = request.header(header::CONTENT_TYPE, delivery.content_type).body(payload);
         }

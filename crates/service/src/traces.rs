@@ -81,6 +81,12 @@ impl Traces {
         })
     }
 
+    /// A point inside `parent` that a record or call is about to name.
+    #[must_use]
+    pub fn inside(&self, parent: TraceContext) -> TraceContext {
+        parent.with_span(new_span())
+    }
+
     /// Work on a record that was read: linked to the record's creation, and behind it in its trace.
     #[must_use]
     pub fn process(&self, creation: TraceContext, read: &Read<'_>) -> Option<Span> {

@@ -31,11 +31,13 @@ pub mod attribute {
     pub const URL_TEMPLATE: &str = "url.template";
     pub const ERROR_TYPE: &str = "error.type";
     pub const DOMAIN: &str = "millrace.domain";
+    pub const SOURCE: &str = "millrace.source";
     pub const DESTINATION: &str = "millrace.destination";
     pub const REVISION: &str = "millrace.revision";
     pub const OUTCOME: &str = "millrace.outcome";
     pub const ATTEMPT: &str = "millrace.attempt";
     pub const PLAN: &str = "millrace.plan";
+    pub const LETTER_CODE: &str = "millrace.letter.code";
 }
 
 /// One point of one trace: where a record came into being.

@@ -71,9 +71,11 @@ impl service::App for App {
             health: context.health.clone(),
             transactor,
             epoch: source.epoch,
+            traces: context.traces.clone(),
         };
         let memory = restore(&context, &writer, &source).await?;
-        let capture = Capture::new(Arc::clone(&context.landscape), source, context.topics.clone(), codec, memory);
+        let capture = Capture::new(Arc::clone(&context.landscape), source, context.topics.clone(), codec, memory)
+            .with_traces(context.traces.clone());
         let slots = context.landscape.kafka.slots;
         let commands = Commands::follow(&writer, &context.topics, &capture, slots, context.stop.clone())?;
         Ok(Self { capture, writer, connector, commands, health: context.health })

@@ -11,6 +11,8 @@ use std::{
 use connect::rows::{Broken, Fault, Read, Row};
 use landscape::{Content, Input, Landscape, Source, Stream};
 use model::{Change, ChangeId, ChangeMeta, Domain, Operation, Outgoing, RecordKey, Slot, Timestamp};
+use service::Traces;
+use telemetry::trace::{TraceContext, attribute};
 use uuid::Uuid;
 
 mod map;
@@ -44,6 +46,9 @@ pub(crate) struct Capture {
     sender: Sender,
     pub(crate) memory: Memory,
     batch: Batch,
+    traces: Traces,
+    /// The command that changes are captured for.
+    pub(crate) cause: Option<TraceContext>,
     /// The newest changes of the batch that name no cause yet, with their place in it: at the end of a file they can close the
     /// letters of that file that have no key.
     uncaused: VecDeque<(usize, usize, RecordKey, Change)>,
@@ -63,7 +68,22 @@ impl Capture {
             epoch: source.epoch,
             policy_version: landscape.policy_version.clone(),
         };
-        Self { landscape, source, topics, writer, sender, memory, batch: Batch::default(), uncaused: VecDeque::new() }
+        Self {
+            landscape,
+            source,
+            topics,
+            writer,
+            sender,
+            memory,
+            batch: Batch::default(),
+            traces: Traces::default(),
+            cause: None,
+            uncaused: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     pub(crate) fn source(&self) -> &Source {
@@ -429,6 +449,16 @@ impl Capture {
 
     fn publish(&mut self, pass: &Pass, key: &RecordKey, change: Change, outgoing: Outgoing) {
         self.batch.tally.captured.push((self.domain(pass.stream).name(), change.meta.captured_at));
+        let created = self.created(&change.meta);
+        if let Some(mut span) = self.traces.send(created, None, &outgoing.topic, outgoing.slot.0, &outgoing.key) {
+            span.started_at(change.meta.captured_at);
+            span.set(attribute::DOMAIN, self.domain(pass.stream).name());
+            span.set(attribute::SOURCE, self.source.name.clone());
+            if let Some(cause) = self.cause {
+                span.link(cause);
+            }
+            self.batch.spans.push(span);
+        }
         if change.meta.causation_id.is_none() {
             self.uncaused.push_back((self.batch.records.len(), pass.stream, key.clone(), change));
             if self.uncaused.len() > MOST_UNCAUSED {
@@ -446,13 +476,19 @@ impl Capture {
                 slot: key.slot(domain, self.landscape.kafka.slots),
                 key: key.to_string(),
                 value: Some(value),
-                headers: avro::headers::change(change, domain, key, avro::headers::created(&change.meta, false)),
+                headers: avro::headers::change(change, domain, key, self.created(&change.meta)),
             }),
             Err(error) => {
                 tracing::error!(%error, %domain, "encoding a change");
                 None
             }
         }
+    }
+
+    /// Where the trace of a change begins; here it is decided whether it is recorded.
+    fn created(&self, meta: &ChangeMeta) -> TraceContext {
+        let created = avro::headers::created(meta, false);
+        TraceContext { is_sampled: self.traces.samples(created.trace), ..created }
     }
 
     fn push(&mut self, outgoing: Outgoing) {

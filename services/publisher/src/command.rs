@@ -10,6 +10,7 @@ use kafka::{FollowConfig, Followed, Follower, Record, Start};
 use landscape::Input;
 use model::{Act, Command, DeadLetter, LetterId, Slot, Stage};
 use service::{CancellationToken, Exit};
+use telemetry::trace::{TRACEPARENT, TraceContext};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -79,7 +80,10 @@ impl Commands {
             },
         };
         if let Some(command) = command.filter(|command| command.act == Act::Capture && command.stage != Stage::Deliver) {
-            self.capture(&command, capture, writer, files).await?;
+            capture.cause = record.header(TRACEPARENT).and_then(TraceContext::parse);
+            let captured = self.capture(&command, capture, writer, files).await;
+            capture.cause = None;
+            captured?;
         }
         let mut done: CommandPosition = position::read(capture.memory.commands());
         done.insert(record.partition, record.offset + 1);

@@ -13,7 +13,7 @@ use avro::DecodeError;
 use kafka::{Client, TransactError, Transactor};
 use model::{Cursor, Outgoing, Slot, Timestamp};
 use registry::Registry;
-use service::{Exit, Health};
+use service::{Exit, Health, Traces};
 
 use crate::{
     capture::{Batch, Tally},
@@ -36,6 +36,7 @@ pub(crate) struct Writer {
     pub(crate) transactor: Transactor,
     /// What the source was captured under; a higher one in the cursor ends the start.
     pub(crate) epoch: i64,
+    pub(crate) traces: Traces,
 }
 
 impl Writer {
@@ -78,6 +79,9 @@ impl Writer {
         }
         self.health.ready(PART);
         self.health.tick();
+        for span in batch.spans {
+            self.traces.end(span);
+        }
         count(batch.tally, Some(now()));
         Ok(())
     }

@@ -61,7 +61,7 @@ impl service::App for App {
         worker.inputs = config.inputs();
         worker.state = config.state();
         worker.whole = false;
-        let processor = Replayer::new(
+        let mut processor = Replayer::new(
             config,
             writer,
             Arc::new(Reader::default()),
@@ -71,6 +71,7 @@ impl service::App for App {
             followed,
             context.health.clone(),
         );
+        processor.traces = context.traces;
         Ok(Self { worker, processor, following })
     }
 

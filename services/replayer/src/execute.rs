@@ -9,7 +9,7 @@ use avro::{DecodeError, Reader, TopicKind};
 use kafka::{Fatal, Followed, Processor, Record};
 use model::{LetterId, Outcome, Outgoing, Plan, SkipReason, Slot, Timestamp, Topical, Transient};
 use registry::Registry;
-use service::Health;
+use service::{Health, Span, Traces};
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
@@ -48,6 +48,9 @@ pub(crate) struct Replayer {
     pub(crate) looked: Vec<(Topical, i64)>,
     /// Counted when the transaction is durable.
     pub(crate) counts: Vec<Count>,
+    pub(crate) traces: Traces,
+    /// Of what this transaction sends again.
+    pub(crate) spans: Vec<Span>,
     followed: Views,
     /// A followed record whose schema could not be had yet.
     stuck: Option<Record>,
@@ -98,6 +101,8 @@ impl Replayer {
             previews: HashMap::new(),
             looked: Vec::new(),
             counts: Vec::new(),
+            traces: Traces::default(),
+            spans: Vec::new(),
             followed,
             stuck: None,
             is_restored: false,
@@ -239,6 +244,7 @@ impl Processor for Replayer {
             self.book.clear();
             self.looked.clear();
             self.counts.clear();
+            self.spans.clear();
             self.is_restored = false;
         }
     }
@@ -307,6 +313,9 @@ impl Processor for Replayer {
                 }
             }
         }
+        for span in self.spans.drain(..) {
+            self.traces.end(span);
+        }
         for (state, count) in self.book.plan_states() {
             telemetry::REPLAY_PLANS.with_label_values(&[state]).set(count);
         }
@@ -317,6 +326,7 @@ impl Processor for Replayer {
         self.sweep.aborted();
         self.looked.clear();
         self.counts.clear();
+        self.spans.clear();
     }
 }
 

@@ -27,6 +27,7 @@ mod knowledge;
 mod letters;
 mod running;
 mod sweep;
+mod traces;
 
 pub use app::App;
 pub use config::Config;

@@ -141,7 +141,7 @@ impl Replayer {
             Stage::Capture => self.capture_again(status, plan, now)?,
             Stage::Unknown => None,
         };
-        let Some(sent) = sent else { return Ok(Ok(Turn::PassedOver)) };
+        let Some(mut sent) = sent else { return Ok(Ok(Turn::PassedOver)) };
         let wanted = Move {
             from: status.state,
             to: LetterState::Replaying,
@@ -154,6 +154,7 @@ impl Replayer {
         if outgoing.is_empty() {
             return Ok(Ok(Turn::PassedOver));
         }
+        self.trace(&mut sent, status, &plan.id);
         outgoing.push(sent);
         Ok(Ok(Turn::Sent(outgoing)))
     }

@@ -84,6 +84,7 @@ impl service::App for App {
             drain: Duration::from_secs(10).min(session_timeout / 3),
             handle,
             health: context.health.clone(),
+            traces: context.traces,
         });
         status::gauges(&shared, DestinationState::Ok, shared.traffic().rate());
         for domain in shared.destination.domains.keys() {

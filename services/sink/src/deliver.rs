@@ -8,7 +8,9 @@ use data_encoding::HEXLOWER;
 use delivery::{Answer, AnswerClass, Call, Operation, Problem};
 use landscape::OnDelete;
 use model::{Golden, LetterClass, Topical};
+use service::Span;
 use sha2::{Digest, Sha256};
+use telemetry::trace::{TraceContext, attribute};
 
 use crate::{
     record::{Taken, problem},
@@ -78,10 +80,11 @@ pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
 }
 
 /// Makes the call; the membership proof is asked for last, right before the first byte.
-pub(crate) async fn send(shared: &Shared, request: &Request) -> Option<Answer> {
+pub(crate) async fn send(shared: &Shared, request: &Request, trace: TraceContext) -> Option<Answer> {
     if !shared.handle.may_call() {
         return None;
     }
+    let span = called(shared, request, trace);
     let delivery = http::Delivery {
         domain: request.key.domain,
         key: &request.key.key,
@@ -90,9 +93,41 @@ pub(crate) async fn send(shared: &Shared, request: &Request) -> Option<Answer> {
         content_type: request.content_type,
         idempotency_key: request.idempotency_key.clone(),
         personal: request.personal.clone(),
+        traceparent: span.as_ref().map_or(trace, Span::context).header(),
         now: now(),
     };
-    Some(shared.endpoint.deliver(delivery).await)
+    let answer = shared.endpoint.deliver(delivery).await;
+    if let Some(span) = span {
+        answered(shared, span, &answer);
+    }
+    Some(answer)
+}
+
+/// The span of the request itself. It names no key: the address is told as a template.
+fn called(shared: &Shared, request: &Request, trace: TraceContext) -> Option<Span> {
+    let method = if request.payload.is_some() { "PUT" } else { "DELETE" };
+    let mut span = shared.traces.call(method, trace)?;
+    let (host, port) = shared.endpoint.server();
+    span.set(attribute::SERVER_ADDRESS, host.to_owned());
+    if let Some(port) = port {
+        span.set(attribute::SERVER_PORT, i64::from(port));
+    }
+    span.set(attribute::URL_TEMPLATE, "/{domain}/{key}");
+    span.set(attribute::DESTINATION, shared.name().to_owned());
+    Some(span)
+}
+
+fn answered(shared: &Shared, mut span: Span, answer: &Answer) {
+    let status = answer.code.as_deref().and_then(|code| code.parse::<i64>().ok());
+    if let Some(status) = status {
+        span.set(attribute::HTTP_STATUS, status);
+    }
+    match (status, &answer.code) {
+        (Some(400..), Some(code)) => span.fail(code),
+        (None, _) => span.fail(answer.class.name()),
+        _ => {}
+    }
+    shared.traces.end(span);
 }
 
 /// It was decoded when it was taken up, so its schema is known.

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use delivery::Job;
 use kafka::Delivery;
 use model::{Outgoing, Receipt};
+use service::Span;
 use tokio::sync::mpsc;
 
 use crate::{shared::Shared, slot::Input};
@@ -21,6 +22,8 @@ pub(crate) struct Write {
     /// The receipt that this write is, where it is one.
     pub(crate) receipt: Option<Box<Receipt>>,
     pub(crate) is_letter: bool,
+    /// Ends when it stands.
+    pub(crate) span: Option<Span>,
 }
 
 /// The slot's side.
@@ -70,6 +73,9 @@ async fn acknowledge(
         }
         if is_named {
             shared.health.ready(&part);
+        }
+        if let Some(span) = write.span {
+            shared.traces.end(span);
         }
         drop(slot.send(Input::Acknowledged(write.job, write.receipt)));
     }

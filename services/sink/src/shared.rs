@@ -11,7 +11,7 @@ use delivery::{Gate, Traffic};
 use kafka::{Client, Fetcher, Producer, ReaderHandle};
 use landscape::{Delivery, Destination, Landscape};
 use model::{Domain, Timestamp};
-use service::Health;
+use service::{Health, Traces};
 use tokio::sync::Notify;
 
 /// Version that letters name.
@@ -40,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) free: Notify,
     pub(crate) handle: ReaderHandle,
     pub(crate) health: Health,
+    pub(crate) traces: Traces,
     /// Names of personal fields per domain: their values do not appear in texts.
     pub(crate) personal: BTreeMap<Domain, Vec<String>>,
 }
@@ -92,6 +93,7 @@ pub(crate) struct Parts {
     pub(crate) drain: Duration,
     pub(crate) handle: ReaderHandle,
     pub(crate) health: Health,
+    pub(crate) traces: Traces,
 }
 
 impl Shared {
@@ -125,6 +127,7 @@ impl Shared {
             free: Notify::new(),
             handle: parts.handle,
             health: parts.health,
+            traces: parts.traces,
             personal,
             destination: parts.destination,
         }

@@ -6,6 +6,7 @@
 
 mod calls;
 mod intake;
+mod traces;
 mod writes;
 
 use std::{
@@ -79,6 +80,7 @@ pub(crate) struct SlotActor {
     sender: mpsc::UnboundedSender<Input>,
     state: SlotState<Arc<Taken>>,
     journal: Journal,
+    chains: traces::Chains,
     /// Tasks that end with the slot; calls are not among them, they end by themselves and hand their permit back.
     tasks: JoinSet<()>,
     backlogs: BTreeMap<Backlog, VecDeque<Record>>,
@@ -146,6 +148,7 @@ pub(crate) async fn serve(start: Start) {
         inbox,
         sender,
         journal,
+        chains: traces::Chains::default(),
         tasks,
     };
     actor.wake_dropped_gates();

@@ -89,6 +89,7 @@ impl service::App for App {
             decoder: Decoder { topics: context.topics.clone(), reader, registry, health: context.health.clone() },
             progress,
             health: context.health.clone(),
+            traces: context.traces,
         };
         Ok(Self { client, follow, followed, listener, api })
     }

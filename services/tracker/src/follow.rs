@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
-use avro::{Reader, Topics};
+use avro::{Reader, TopicKind, Topics};
 use kafka::{Followed, Record};
 use model::Timestamp;
 use registry::Registry;
-use service::{CancellationToken, Health};
+use service::{CancellationToken, Health, Read, Span, Traces};
+use telemetry::trace::{TRACEPARENT, TraceContext, attribute};
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 
 use crate::{
@@ -72,6 +73,7 @@ pub struct Follow {
     pub decoder: Decoder,
     pub progress: Arc<Progress>,
     pub health: Health,
+    pub traces: Traces,
 }
 
 /// Turns records into facts.
@@ -121,10 +123,13 @@ impl Follow {
 
     async fn take(mut self, events: Vec<Followed>) -> Result<Self, Error> {
         let mut batch = Vec::with_capacity(events.len());
-        let mut caught_up = false;
+        let (mut caught_up, mut spans) = (false, Vec::new());
         for event in events {
             match event {
-                Followed::Record(record) => batch.push(self.decoder.decode(&record).await),
+                Followed::Record(record) => {
+                    spans.extend(self.span(&record));
+                    batch.push(self.decoder.decode(&record).await);
+                }
                 Followed::CaughtUp => caught_up = true,
             }
         }
@@ -136,6 +141,9 @@ impl Follow {
             if live {
                 metrics::count(&noted);
             }
+        }
+        for span in spans {
+            self.traces.end(span);
         }
         if let Some(newest) = newest {
             self.progress.as_of.fetch_max(newest.micros(), Ordering::AcqRel);
@@ -149,6 +157,25 @@ impl Follow {
             tracing::info!("caught up with the topics");
         }
         Ok(self)
+    }
+
+    /// The last step of a record's trace: its receipt is taken up. History that is read again at start was traced when it happened.
+    fn span(&self, record: &Record) -> Option<Span> {
+        if !self.traces.is_on() || !self.progress.caught_up() {
+            return None;
+        }
+        let Some(TopicKind::Receipt(destination)) = self.decoder.topics.kind(&record.topic) else { return None };
+        let creation = record.header(TRACEPARENT).and_then(TraceContext::parse)?;
+        let read = Read {
+            topic: &record.topic,
+            partition: record.partition,
+            offset: record.offset,
+            group: None,
+            key: record.key.as_deref(),
+        };
+        let mut span = self.traces.process(creation, &read)?;
+        span.set(attribute::DESTINATION, destination);
+        Some(span)
     }
 
     async fn tick(mut self, gauges: &mut Gauges, forget: bool, idle: bool) -> Result<Self, Error> {

@@ -62,6 +62,7 @@ async fn call(destination: &Destination, key: &str, payload: Option<&str>) -> An
         content_type: "application/json",
         idempotency_key: "K".repeat(52),
         personal: Vec::new(),
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01".to_owned(),
         now: Timestamp::from_millis(0),
     };
     destination.deliver(delivery).await
@@ -79,6 +80,7 @@ async fn a_call_carries_key_revision_and_body_and_the_answer_names_the_number_th
     let (key, headers, body) = &seen[0];
     assert_eq!(key, "4711/A%20B%2FC", "decoded once it is the record key");
     assert_eq!(headers["idempotency-key"], "K".repeat(52));
+    assert_eq!(headers["traceparent"], "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01");
     assert_eq!(headers["millrace-revision"], "5");
     assert_eq!(headers["authorization"], "Bearer CANARY-1");
     assert_eq!(body, r#"{"unit":"PCE"}"#);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use connect::rows::Row;
 use mapping::Tables;
 use model::{Cursor, Outgoing, Timestamp};
+use service::Span;
 
 /// What goes into one transaction.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub(crate) struct Batch {
     /// What the cursor topic holds of these keys before the transaction.
     pub(crate) before: BTreeMap<String, Option<Cursor>>,
     pub(crate) tally: Tally,
+    /// Of the sampled changes; they end once the batch is durable.
+    pub(crate) spans: Vec<Span>,
     pub(super) rows: usize,
     pub(super) bytes: usize,
 }

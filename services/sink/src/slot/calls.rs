@@ -6,7 +6,10 @@ use delivery::{Call, Grant, Permit, Turn};
 use model::Timestamp;
 use tokio::sync::mpsc;
 
-use super::{Answered, Input, PROOF, SlotActor};
+use super::{
+    Answered, Input, PROOF, SlotActor,
+    traces::{self, Chain},
+};
 use crate::{
     deliver::{self, Prepared, Request},
     record::Taken,
@@ -56,12 +59,14 @@ impl SlotActor {
     fn call(&mut self, call: &Call<Arc<Taken>>, permit: Permit, now: Timestamp) {
         let waited = now.since(call.queued_at).as_secs_f64();
         telemetry::STAGE_SECONDS.with_label_values(&[call.key.domain.name(), "wait"]).observe(waited);
+        let chain = self.chains.begin(&self.shared, call);
         match deliver::prepare(&self.shared, call) {
             Prepared::Send(request) => {
-                tokio::spawn(deliver(Arc::clone(&self.shared), self.sender.clone(), request, permit));
+                tokio::spawn(deliver(Arc::clone(&self.shared), self.sender.clone(), request, permit, chain));
             }
             Prepared::Unchanged(hash) => {
                 self.shared.traffic().unused(permit);
+                self.worked(chain.span, "unchanged", None);
                 self.state.unchanged(&call.key, &hash, now);
             }
             Prepared::Answered(mut answer) => {
@@ -69,6 +74,8 @@ impl SlotActor {
                 if call.offer.payload.has_left_scope && answer.note.is_none() {
                     answer.note = Some("left the scope".to_owned());
                 }
+                let code = answer.problem.as_ref().map(|problem| problem.code.as_str());
+                self.worked(chain.span, answer.class.name(), code);
                 self.state.answered(&call.key, "", answer, true, 0.0, now);
             }
         }
@@ -76,9 +83,9 @@ impl SlotActor {
 }
 
 /// One call; its permit comes back whatever happens to the slot.
-async fn deliver(shared: Arc<Shared>, slot: mpsc::UnboundedSender<Input>, request: Request, permit: Permit) {
+async fn deliver(shared: Arc<Shared>, slot: mpsc::UnboundedSender<Input>, request: Request, permit: Permit, chain: Chain) {
     let started = now();
-    let answer = deliver::send(&shared, &request).await;
+    let answer = deliver::send(&shared, &request, chain.context).await;
     let at = now();
     let Some(answer) = answer else {
         shared.traffic().unused(permit);
@@ -86,6 +93,9 @@ async fn deliver(shared: Arc<Shared>, slot: mpsc::UnboundedSender<Input>, reques
         drop(slot.send(Input::NotCalled(request.key)));
         return;
     };
+    if let Some(span) = chain.span {
+        traces::end(&shared, span, answer.class.name(), answer.problem.as_ref().map(|problem| problem.code.as_str()));
+    }
     let domain = request.key.domain.name();
     telemetry::STAGE_SECONDS.with_label_values(&[domain, "deliver"]).observe(at.since(started).as_secs_f64());
     let (counts, turn) = shared.traffic().finished(permit, answer.class, answer.retry_after, at);

@@ -62,7 +62,12 @@ impl SlotActor {
             return self.state.command_all(command, ticket, now());
         }
         match Topical::parse(key) {
-            Ok(key) => self.state.command(key, command, ticket, now()),
+            Ok(key) => {
+                if matches!(command.act, Act::Replay | Act::Resend) {
+                    self.chains.asked(&self.shared, &key, &record);
+                }
+                self.state.command(key, command, ticket, now());
+            }
             Err(error) => self.ignore(&record, ticket, "RECORD_KEY", &error.to_string()),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use delivery::{Action, Counted, Job};
 use kafka::Coordinate;
-use model::{Domain, Ledger, Outgoing, Receipt, Topical};
+use model::{Domain, Ledger, Outgoing, Topical};
 
 use super::{Input, SlotActor, intake};
 use crate::{journal::Write, letter, record::Taken};
@@ -36,24 +36,27 @@ impl SlotActor {
                 };
                 let headers = deadletter::headers(&letter);
                 let value = self.encode(&letter);
-                self.write(job, &self.shared.names.dlq, key, value, headers, None, true).await;
+                self.write(job, &self.shared.names.dlq, key, value, headers, true).await;
             }
             Action::WriteLedger(job, key, entry) => {
                 let value = self.encode(&Ledger { entry: Some(*entry), lease: None });
-                self.write(job, &self.shared.names.ledger, key.to_string(), value, Vec::new(), None, false).await;
+                self.write(job, &self.shared.names.ledger, key.to_string(), value, Vec::new(), false).await;
             }
             Action::EraseLedger(job, key) => {
-                self.write(job, &self.shared.names.ledger, key.to_string(), None, Vec::new(), None, false).await;
+                self.write(job, &self.shared.names.ledger, key.to_string(), None, Vec::new(), false).await;
             }
             Action::WriteReceipt(job, receipt) => {
                 let value = self.encode(&*receipt);
-                let key = Topical::new(receipt.domain, receipt.key.clone()).to_string();
-                self.write(job, &self.shared.names.receipt, key, value, Vec::new(), Some(receipt), false).await;
+                let place = Topical::new(receipt.domain, receipt.key.clone());
+                let (topic, key) = (self.shared.names.receipt.clone(), place.to_string());
+                let mut outgoing = Outgoing { topic, slot: self.slot, key, value, headers: Vec::new() };
+                let span = self.chains.receipt(&self.shared, &place, &mut outgoing);
+                self.journal.write(Write { job, outgoing, receipt: Some(receipt), is_letter: false, span }).await;
             }
             Action::WriteLease(job, lease) => {
                 let value = self.encode(&Ledger { entry: None, lease: Some(*lease) });
                 let key = model::ledger::LEASE_KEY.to_owned();
-                self.write(job, &self.shared.names.ledger, key, value, Vec::new(), None, false).await;
+                self.write(job, &self.shared.names.ledger, key, value, Vec::new(), false).await;
             }
             Action::Fetch(key, place) => {
                 let (shared, sender, slot) = (Arc::clone(&self.shared), self.sender.clone(), self.slot);
@@ -85,11 +88,10 @@ impl SlotActor {
         key: String,
         value: Option<Vec<u8>>,
         headers: Vec<(String, Vec<u8>)>,
-        receipt: Option<Box<Receipt>>,
         is_letter: bool,
     ) {
         let outgoing = Outgoing { topic: topic.to_owned(), slot: self.slot, key, value, headers };
-        self.journal.write(Write { job, outgoing, receipt, is_letter }).await;
+        self.journal.write(Write { job, outgoing, receipt: None, is_letter, span: None }).await;
     }
 }
 
