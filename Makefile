@@ -31,8 +31,9 @@ clean-demo: demo-down ## end it and forget its data
 dev: install ## Kafka and registry for development, shared by all tests until Ctrl-C
 	$(CARGO) run --locked -p millrace-devstack -- up
 
-test: install ## everything that must pass: format, lints, unit, contract, house-rule and end-to-end tests
+test: install ## everything that must pass: format, dependencies, lints, unit, contract, house-rule and end-to-end tests
 	$(CARGO) fmt --all --check
+	@tests/tidy/deny.sh
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) build --locked --workspace
 	$(BIN)/millrace-devstack run -- $(CARGO) test --locked --workspace

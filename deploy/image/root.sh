@@ -33,6 +33,10 @@ for package in $packages; do
     cp -L "/usr/share/doc/$package/copyright" "$image/usr/share/doc/$package/copyright"
 done
 install -D -m 0644 LICENSE "$image/usr/share/doc/millrace/LICENSE"
+# serde_avro_fast comes without the text of its licence; the GPL is what the LGPL of its macro (docs/adr/0009) builds on.
+for license in MPL-2.0 GPL-3; do
+    install -m 0644 "/usr/share/common-licenses/$license" "$image/usr/share/doc/millrace/$license"
+done
 
 install -D -m 0644 /etc/ssl/certs/ca-certificates.crt "$image/etc/ssl/certs/ca-certificates.crt"
 cp -L /etc/os-release "$image/etc/os-release"
