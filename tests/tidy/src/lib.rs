@@ -54,7 +54,7 @@ pub const OWNER: &[(&str, &[&str])] = &[
     ("serde_avro_fast", &["millrace-avro"]),
     ("apache-avro", &["millrace-avro", "millrace-registry", "millrace-contract"]),
     ("minijinja", &["millrace-mapping", "millrace-landscape"]),
-    ("serde-saphyr", &["millrace-landscape", "millrace-avro", "millrace"]),
+    ("serde-saphyr", &["millrace-landscape", "millrace-avro", "millrace", "millrace-chart"]),
     ("rusqlite", &["millrace-tracker"]),
     ("csv", &["millrace-connect", "millrace-devstack", "millrace-e2e"]),
     ("reqwest", &["millrace-connect", "millrace-registry", "millrace", "millrace-devstack", "millrace-e2e", "millrace-bench"]),
@@ -95,6 +95,10 @@ pub const OWNER: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// Programs that other teams copy: they stand for themselves, so they inherit nothing from the workspace, own what they depend on and
+/// are named for what they are. Members of it all the same, so that they are built and run with what everything else is.
+pub const SAMPLES: &[&str] = &["golden-subscriber"];
 
 /// What a decision crate must not name: time, bytes and files come in as values.
 pub const IMPURE: &[(&str, &str)] = &[
