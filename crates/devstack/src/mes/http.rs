@@ -64,6 +64,7 @@ async fn call(shared: Arc<Shared>, (domain, key): (String, String), headers: &He
     else {
         return refusal(StatusCode::BAD_REQUEST, "HEADER_MISSING", "Millrace-Revision and Idempotency-Key are needed");
     };
+    let traceparent = header("traceparent");
     let book = |deed, status: StatusCode| Call {
         number,
         at,
@@ -72,6 +73,7 @@ async fn call(shared: Arc<Shared>, (domain, key): (String, String), headers: &He
         revision,
         deed,
         status: status.as_u16(),
+        traceparent: traceparent.clone(),
     };
     if let Some(answer) = unwell(&shared).await {
         shared.plant().record(book(Deed::Failed, answer.status()));

@@ -86,6 +86,9 @@ pub struct Call {
     pub revision: i64,
     pub deed: Deed,
     pub status: u16,
+    /// Where the caller says that the call stands in its trace.
+    #[serde(default)]
+    pub traceparent: Option<String>,
 }
 
 /// What a test asks for first.

@@ -80,7 +80,6 @@ impl SlotActor {
         Some(self.shared.writer.encode(record).expect("every schema that a sink writes was looked up at start"))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one record")]
     async fn write(
         &self,
         job: Job,

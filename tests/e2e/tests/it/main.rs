@@ -6,6 +6,7 @@
 
 mod adventureworks;
 mod broker;
+mod collector;
 mod kill;
 mod outage;
 mod pause_block;
@@ -15,6 +16,7 @@ mod sharing;
 mod sink;
 mod starting;
 mod telemetry;
+mod traces;
 mod tracker;
 mod validator;
 mod world;

@@ -14,21 +14,21 @@ use crate::world::{PATIENCE, World};
 const PUNE: &str = "mes-pune";
 
 /// Writes to `command.replayer`, as the tracker and the command line do.
-struct Person {
+pub(crate) struct Person {
     producer: Producer,
     writer: Writer,
     topic: String,
 }
 
 impl Person {
-    async fn of(world: &World) -> Result<Self> {
+    pub(crate) async fn of(world: &World) -> Result<Self> {
         let registry = Registry::new(registry::Config::new(vec![world.stack.addresses.registry.clone()]))?;
         let topic = world.look.topics.command("replayer");
         let writer = registry.writer(&[(Schema::Command, topic.clone())]).await?;
         Ok(Self { producer: Producer::new(&world.stack.client("person"))?, writer, topic })
     }
 
-    async fn asks(&self, act: Act, plan: &str, filter: Option<PlanFilter>) -> Result<()> {
+    pub(crate) async fn asks(&self, act: Act, plan: &str, filter: Option<PlanFilter>) -> Result<()> {
         let command = Command {
             command_id: uuid::Uuid::now_v7().to_string(),
             act,
@@ -56,11 +56,11 @@ impl Person {
     }
 }
 
-fn of(system: &str) -> PlanFilter {
+pub(crate) fn of(system: &str) -> PlanFilter {
     PlanFilter { system: Some(system.to_owned()), ..PlanFilter::default() }
 }
 
-async fn letters(world: &World, count: usize, state: LetterState) -> Result<Vec<LetterStatus>> {
+pub(crate) async fn letters(world: &World, count: usize, state: LetterState) -> Result<Vec<LetterStatus>> {
     until(&format!("{count} letters to be {}", state.name()), PATIENCE, || async {
         let all = world.look.letter_states().await.map_err(|error| format!("{error:#}"))?;
         let found: Vec<_> = all.into_values().filter(|status| status.state == state).collect();
@@ -69,7 +69,7 @@ async fn letters(world: &World, count: usize, state: LetterState) -> Result<Vec<
     .await
 }
 
-async fn plan(world: &World, id: &str, is_so: impl Fn(&Plan) -> bool) -> Result<Plan> {
+pub(crate) async fn plan(world: &World, id: &str, is_so: impl Fn(&Plan) -> bool) -> Result<Plan> {
     until(&format!("plan {id}"), PATIENCE, || async {
         let plans = world.look.plans().await.map_err(|error| format!("{error:#}"))?;
         match plans.get(id) {
@@ -80,7 +80,7 @@ async fn plan(world: &World, id: &str, is_so: impl Fn(&Plan) -> bool) -> Result<
     .await
 }
 
-fn key(item: usize) -> String {
+pub(crate) fn key(item: usize) -> String {
     format!("L-{item:05}/A")
 }
 
