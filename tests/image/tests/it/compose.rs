@@ -1,12 +1,7 @@
 //! deploy/compose.yaml: Docker is not asked here, the programs are. Whatever it starts must be understood by the program that it starts,
 //! whatever it mounts must exist, and nothing may be reached from outside of the machine.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use image::PROGRAMS;
 use serde_json::{Map, Value};
@@ -165,13 +160,21 @@ fn prometheus_scrapes_every_service_that_starts_by_itself_and_finds_the_charts_r
         .collect();
     assert_eq!(scraped, expected);
 
-    let mounted = |service: &str, inside: &Path| {
-        words(&services()[service]["volumes"])
-            .iter()
-            .any(|volume| volume.split(':').nth(1).is_some_and(|path| Path::new(path) == inside))
+    let mounted = |service: &str, inside: &str| {
+        words(&services()[service]["volumes"]).iter().any(|volume| volume.split(':').nth(1) == Some(inside))
     };
-    let rules = yaml("deploy/prometheus/prometheus.yml")["rule_files"][0].as_str().unwrap().to_owned();
-    assert!(mounted("prometheus", Path::new(&rules).parent().unwrap()), "{rules}");
+    // Copied from where they are mounted to where they are read, with the words filled in that the chart fills in.
+    let started = words(&services()["prometheus"]["command"]).concat();
+    let read = yaml("deploy/prometheus/prometheus.yml")["rule_files"][0].as_str().unwrap().to_owned();
+    assert!(mounted("prometheus", "/etc/prometheus/rules") && started.contains("in /etc/prometheus/rules/*.yaml"), "{started}");
+    assert!(started.contains(&format!("> \"{}", read.trim_end_matches("*.yaml"))), "{read}: {started}");
+    let chart = fs::read_to_string(root().join("helm/millrace/templates/monitoring.yaml")).unwrap();
+    let replaced: Vec<_> =
+        chart.split("| replace \"").skip(1).map(|rest| rest.split('"').next().unwrap()).filter(|word| word.len() > 1).collect();
+    assert!(!replaced.is_empty());
+    for word in replaced {
+        assert!(started.contains(&format!("s/{word}/")) || started.contains(&format!("s|{word}|")), "{word} stays in the rules");
+    }
     let dashboards = yaml("deploy/grafana/provisioning/dashboards/millrace.yaml")["providers"][0]["options"]["path"].clone();
-    assert!(mounted("grafana", Path::new(dashboards.as_str().unwrap())), "{dashboards}");
+    assert!(mounted("grafana", dashboards.as_str().unwrap()), "{dashboards}");
 }
