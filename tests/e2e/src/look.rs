@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use avro::{Topics, Wire};
-use devstack::Stack;
+use devstack::{Addresses, Stack};
 use kafka::{Client, Record};
 use model::{
     AuditEntry, Change, Command, DeadLetter, Domain, Golden, Held, Lease, Ledger, LedgerEntry, LetterStatus, Plan, Receipt,
@@ -36,15 +36,16 @@ impl Look {
     /// # Errors
     /// When the registry's address cannot be used.
     pub fn at(stack: &Stack) -> Result<Self> {
-        let registry = Registry::new(registry::Config::new(vec![stack.addresses.registry.clone()]))?;
-        let group = format!("{}checker", stack.topics.prefix());
-        Ok(Self {
-            client: stack.client("checker"),
-            registry,
-            reader: avro::Reader::default(),
-            topics: stack.topics.clone(),
-            group,
-        })
+        Self::of(&stack.addresses, stack.topics.clone())
+    }
+
+    /// # Errors
+    /// When the registry's address cannot be used.
+    pub fn of(addresses: &Addresses, topics: Topics) -> Result<Self> {
+        let registry = Registry::new(registry::Config::new(vec![addresses.registry.clone()]))?;
+        let group = format!("{}checker", topics.prefix());
+        let client = Client::new(addresses.brokers.clone(), "checker");
+        Ok(Self { client, registry, reader: avro::Reader::default(), topics, group })
     }
 
     /// Every committed record of a topic, in the order of each partition.
