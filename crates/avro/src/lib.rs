@@ -12,10 +12,13 @@ mod binary;
 mod codec;
 pub mod fields;
 pub mod headers;
+pub mod reading;
+mod released;
 mod schema;
 mod topics;
 
 pub use codec::{DecodeError, Error, Reader, Wire, Writer, schema_id};
+pub use released::{Released, released};
 pub use schema::{Schema, subject};
 pub use topics::{
     Compatibility, Partitions, Policy, Reach, Role, TopicDeclaration, TopicKind, TopicSpec, Topics, declared_topics, topic_specs,

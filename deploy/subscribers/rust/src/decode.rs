@@ -4,7 +4,7 @@ use std::{collections::HashMap, env, fs, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use apache_avro::{
-    Decimal, Schema,
+    Schema,
     reader::datum::GenericDatumReader,
     schema::{DecimalSchema, NamesRef, ResolvedSchema},
     types::Value,
@@ -18,8 +18,36 @@ use crate::{need, text_of};
 pub struct Decoder {
     registry: AvroDecoder,
     /// Your own copy of the schema; without one, records come as they were written.
-    reader: Option<&'static Schema>,
-    known: HashMap<u32, &'static Schema>,
+    reader: Option<&'static Kind>,
+    known: HashMap<u32, &'static Kind>,
+}
+
+/// A schema as it is, and with bytes for decimals: apache-avro 0.22 resolves no decimal, because it compares precision and bytes the
+/// wrong way round.
+struct Kind {
+    whole: Schema,
+    physical: Schema,
+}
+
+impl Kind {
+    /// There are a few schemas for the life of the process: they stay.
+    fn of(text: &str) -> Result<&'static Self> {
+        let mut json = serde_json::from_str(text)?;
+        let whole = Schema::parse(&json)?;
+        without_decimals(&mut json);
+        Ok(Box::leak(Box::new(Self { whole, physical: Schema::parse(&json)? })))
+    }
+}
+
+fn without_decimals(node: &mut Json) {
+    match node {
+        Json::Object(object) if object.get("logicalType").is_some_and(|logical| logical == "decimal") => *node = json!("bytes"),
+        Json::Object(object) => {
+            object.iter_mut().filter(|(name, _)| *name != "default").for_each(|(_, inner)| without_decimals(inner));
+        }
+        Json::Array(items) => items.iter_mut().for_each(without_decimals),
+        _ => {}
+    }
 }
 
 impl Decoder {
@@ -35,12 +63,8 @@ impl Decoder {
             client = client.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&text)?);
         }
         let reader = env::var("READER_SCHEMA").is_ok().then(|| text_of("READER_SCHEMA")).transpose()?;
-        let reader = reader.map(|text| Schema::parse_str(&text)).transpose().context("reading READER_SCHEMA")?;
-        Ok(Self {
-            registry: AvroDecoder::new(settings.build_with(client)?),
-            reader: reader.map(|schema| &*Box::leak(Box::new(schema))),
-            known: HashMap::new(),
-        })
+        let reader = reader.map(|text| Kind::of(&text)).transpose().context("reading READER_SCHEMA")?;
+        Ok(Self { registry: AvroDecoder::new(settings.build_with(client)?), reader, known: HashMap::new() })
     }
 
     /// As JSON; numbers that JSON would round are text.
@@ -51,15 +75,15 @@ impl Decoder {
             Some(writer) => *writer,
             None => {
                 let found = self.registry.get_schema(id).await.with_context(|| format!("asking the registry for schema {id}"))?;
-                // There are a few schemas for the life of the process.
-                let writer: &'static Schema = Box::leak(Box::new(found.parsed.clone()));
+                let writer = Kind::of(&found.raw)?;
                 self.known.insert(id, writer);
                 writer
             }
         };
-        let value = GenericDatumReader::builder(writer).maybe_reader_schema(self.reader).build()?.read_value(&mut &datum[..])?;
-        let schema = self.reader.unwrap_or(writer);
-        plain(value, schema, ResolvedSchema::try_from(schema)?.get_names())
+        let reader = self.reader.unwrap_or(writer);
+        let value =
+            GenericDatumReader::builder(&writer.physical).reader_schema(&reader.physical).build()?.read_value(&mut &datum[..])?;
+        plain(value, &reader.whole, ResolvedSchema::try_from(&reader.whole)?.get_names())
     }
 }
 
@@ -85,7 +109,7 @@ fn plain(value: Value, schema: &Schema, names: &NamesRef<'_>) -> Result<Json> {
             let entries = entries.into_iter().map(|(name, value)| Ok((name, plain(value, &map.types, names)?)));
             Json::Object(entries.collect::<Result<_>>()?)
         }
-        (Value::Decimal(number), Schema::Decimal(DecimalSchema { scale, .. })) => json!(shown(number, *scale)),
+        (Value::Bytes(number), Schema::Decimal(DecimalSchema { scale, .. })) => json!(shown(&number, *scale)),
         (Value::Null, _) => Json::Null,
         (Value::Boolean(truth), _) => json!(truth),
         (Value::Int(number), _) => json!(number),
@@ -98,8 +122,8 @@ fn plain(value: Value, schema: &Schema, names: &NamesRef<'_>) -> Result<Json> {
     })
 }
 
-fn shown(number: Decimal, scale: usize) -> String {
-    let unscaled = BigInt::from(number).to_string();
+fn shown(number: &[u8], scale: usize) -> String {
+    let unscaled = BigInt::from_signed_bytes_be(number).to_string();
     let (sign, digits) = unscaled.strip_prefix('-').map_or(("", &*unscaled), |digits| ("-", digits));
     let digits = format!("{digits:0>width$}", width = scale + 1);
     let (whole, part) = digits.split_at(digits.len() - scale);

@@ -4,4 +4,5 @@
 mod codes;
 mod documents;
 mod partitions;
+mod readers;
 mod releases;
