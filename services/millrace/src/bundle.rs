@@ -54,6 +54,12 @@ pub(crate) fn too_large(files: &BTreeMap<String, String>) -> Option<usize> {
     (size > CONFIG_MAP).then_some(size)
 }
 
+/// The first file whose name no key of a ConfigMap can carry, even with `/` written as `__`.
+pub(crate) fn unnameable(files: &BTreeMap<String, String>) -> Option<&String> {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.' | '/');
+    files.keys().find(|path| path.len() > 200 || !path.chars().all(fits))
+}
+
 /// As Strimzi's KafkaUser has it.
 fn acl(grant: &Grant) -> String {
     let operations: Vec<&str> = grant.operations.iter().map(|operation| operation.name()).collect();
@@ -142,6 +148,14 @@ mod tests {
         let back: BTreeMap<String, String> = serde_json::from_value(read["files"].clone()).unwrap();
         assert_eq!(back, files, "{yaml}");
         assert_eq!(read["after"], json!(true));
+    }
+
+    #[test]
+    fn names_that_no_config_map_takes_are_found() {
+        let files = |name: &str| BTreeMap::from([("millrace.yaml".to_owned(), String::new()), (name.to_owned(), String::new())]);
+        assert_eq!(unnameable(&files("mappings/mes-ulm/bill_of_material.j2")), None);
+        assert_eq!(unnameable(&files("tables/Stückliste.csv")).map(String::as_str), Some("tables/Stückliste.csv"));
+        assert!(unnameable(&files("tables/with space.csv")).is_some());
     }
 
     #[test]

@@ -87,6 +87,12 @@ fn check(global: &Global, dir: Option<&PathBuf>, bundle: Option<&Path>) -> Outco
 /// The checked files as values of the chart.
 fn write(global: &Global, files: &BTreeMap<String, String>, file: &Path) -> Result<(), Failure> {
     let landscape = Landscape::parse(files).map_err(|_| Failure::failed("the landscape has problems"))?;
+    if let Some(name) = bundle::unnameable(files) {
+        return Err(Failure::usage(format!(
+            "{} was not written: Kubernetes takes no file called `{name}`; rename it with letters, digits, `-`, `_` and `.`",
+            file.display()
+        )));
+    }
     let values = bundle::values(&landscape, files);
     let out = global.output();
     if file == Path::new("-") {

