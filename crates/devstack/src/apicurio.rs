@@ -1,6 +1,6 @@
 //! A real schema registry on this machine: Apicurio, through its Confluent-compatible API.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -20,8 +20,20 @@ const PROBE: Duration = Duration::from_secs(5);
 pub enum Storage {
     /// Gone with the process: quick to start, for tests.
     Memory,
-    /// On topics of the broker at this address: ids survive a restart.
-    Kafka(String),
+    /// On topics of a broker: ids survive a restart.
+    Kafka {
+        brokers: String,
+        /// What it is let in with, where it needs that.
+        credentials: Option<Credentials>,
+    },
+}
+
+/// PEM files by which a registry proves itself to a secured broker.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Its key and certificate.
+    pub own: PathBuf,
+    pub authority: PathBuf,
 }
 
 /// A running registry.
@@ -68,9 +80,19 @@ impl Registry {
             ("QUARKUS_HTTP_HOST".to_owned(), "127.0.0.1".to_owned()),
             ("QUARKUS_HTTP_PORT".to_owned(), self.port.to_string()),
         ];
-        if let Storage::Kafka(brokers) = &self.storage {
-            environment.push(("APICURIO_STORAGE_KIND".to_owned(), "kafkasql".to_owned()));
-            environment.push(("APICURIO_KAFKASQL_BOOTSTRAP_SERVERS".to_owned(), brokers.clone()));
+        if let Storage::Kafka { brokers, credentials } = &self.storage {
+            let mut set = |name: &str, value: &str| environment.push((name.to_owned(), value.to_owned()));
+            set("APICURIO_STORAGE_KIND", "kafkasql");
+            set("APICURIO_KAFKASQL_BOOTSTRAP_SERVERS", brokers);
+            if let Some(Credentials { own, authority }) = credentials {
+                // Its groups begin like its topics, so that one grant names them.
+                set("REGISTRY_ID", "kafkasql-registry");
+                set("APICURIO_KAFKASQL_SECURITY_PROTOCOL", "SSL");
+                set("APICURIO_KAFKASQL_SSL_KEYSTORE_TYPE", "PEM");
+                set("APICURIO_KAFKASQL_SSL_KEYSTORE_LOCATION", &own.display().to_string());
+                set("APICURIO_KAFKASQL_SECURITY_SSL_TRUSTSTORE_TYPE", "PEM");
+                set("APICURIO_KAFKASQL_SECURITY_SSL_TRUSTSTORE_LOCATION", &authority.display().to_string());
+            }
         }
         let jar = self.java.registry.to_str().context("reading the registry's path")?;
         let process = supervisor.spawn(Launch {

@@ -14,6 +14,7 @@ use crate::{
     interrupt,
     java::Java,
     ports,
+    secure::Listeners,
     supervise::{GRACE, Launch, Process, Supervisor, describe},
 };
 
@@ -33,21 +34,25 @@ pub struct BrokerOptions {
     pub heap: &'static str,
     /// Lines added to `server.properties`, for tests that need a short retention or a small log segment.
     pub settings: Vec<String>,
+    /// None: whoever reaches it may do everything.
+    pub listeners: Option<Listeners>,
 }
 
 impl BrokerOptions {
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
-        Self { name: "kafka".to_owned(), data: folder.join("kafka"), heap: "512m", settings: Vec::new() }
+        Self { name: "kafka".to_owned(), data: folder.join("kafka"), heap: "512m", settings: Vec::new(), listeners: None }
     }
 }
 
 /// A running broker.
 #[derive(Clone, Debug)]
 pub struct Broker {
-    /// `host:port` for clients.
+    /// `host:port` for clients; a secured one wants a name and a password there.
     pub address: String,
     port: u16,
+    /// Where a secured one wants a client certificate.
+    certificates: u16,
     controller: u16,
     options: BrokerOptions,
     java: Java,
@@ -59,10 +64,11 @@ impl Broker {
     /// # Errors
     /// When it does not start in time; the end of its log is part of the message.
     pub fn start(supervisor: &mut Supervisor, java: &Java, options: BrokerOptions) -> Result<Self> {
-        let mut broker = Self { address: String::new(), port: 0, controller: 0, options, java: java.clone() };
+        let mut broker = Self { address: String::new(), port: 0, certificates: 0, controller: 0, options, java: java.clone() };
         for attempt in 0.. {
             broker.port = ports::free()?;
             broker.controller = ports::free()?;
+            broker.certificates = if broker.options.listeners.is_some() { ports::free()? } else { 0 };
             broker.address = format!("127.0.0.1:{}", broker.port);
             match broker.launch(supervisor) {
                 Ok(()) => break,
@@ -74,6 +80,12 @@ impl Broker {
             }
         }
         Ok(broker)
+    }
+
+    /// `host:port` for clients with a certificate; none when it is not secured.
+    #[must_use]
+    pub fn certificates(&self) -> Option<String> {
+        self.options.listeners.as_ref().map(|_| format!("127.0.0.1:{}", self.certificates))
     }
 
     /// Starts it again on the same port with the same data, after [`Broker::stop`] or [`Broker::kill`].
@@ -153,16 +165,22 @@ impl Broker {
     }
 
     fn properties(&self) -> String {
-        let Self { port, controller, .. } = self;
+        let Self { port, certificates, controller, .. } = self;
+        let listeners = match &self.options.listeners {
+            Some(listeners) => listeners.properties(*port, *certificates, *controller),
+            None => format!(
+                "controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+            ),
+        };
         let data = self.options.data.join("log");
         format!(
             "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+{listeners}
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::{
     dev, fetch, interrupt, ports,
+    secure::Accounts,
     supervise::{Launch, Process, Supervisor, describe},
 };
 
@@ -34,6 +35,10 @@ pub struct FleetOptions {
     pub session_timeout: Option<Duration>,
     /// Set in every process, beside what this process has.
     pub environment: Vec<(String, String)>,
+    /// Files by which each service is its own identity; none: nobody asks who they are.
+    pub access: Option<Accounts>,
+    /// Where relative names of secret files in the landscape start from.
+    pub secrets: Option<PathBuf>,
 }
 
 /// One service of the fleet; it may be running or not.
@@ -73,7 +78,8 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::start`].
     pub fn publisher(&mut self, source: &str, endpoint: &str) -> Result<()> {
-        self.start(&format!("publisher-{source}"), "millrace-publisher", &["--source", source, "--endpoint", endpoint])
+        let name = format!("publisher-{source}");
+        self.start_as(&name, &name, "millrace-publisher", &["--source", source, "--endpoint", endpoint])
     }
 
     /// Starts a validator; several share the slots under different names.
@@ -81,7 +87,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::start`].
     pub fn validator(&mut self, name: &str) -> Result<()> {
-        self.start(name, "millrace-validator", &[])
+        self.start_as("validator", name, "millrace-validator", &[])
     }
 
     /// Starts `sink-<destination>`.
@@ -97,7 +103,8 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::start`].
     pub fn sink_named(&mut self, name: &str, destination: &str, endpoint: &str) -> Result<()> {
-        self.start(name, "millrace-sink", &["--destination", destination, "--endpoint", endpoint])
+        let own = ["--destination", destination, "--endpoint", endpoint];
+        self.start_as(&format!("sink-{destination}"), name, "millrace-sink", &own)
     }
 
     /// Starts the replayer.
@@ -125,17 +132,21 @@ impl Fleet {
         self.tracker.map(|port| format!("http://127.0.0.1:{port}"))
     }
 
-    /// Starts a binary of this workspace as a service, without waiting for it.
+    /// Starts a binary of this workspace as a service, without waiting for it. On a secured stack it is the identity of its name.
     ///
     /// # Errors
     /// When it is not built, or a service of that name runs already.
     pub fn start(&mut self, name: &str, binary: &str, own: &[&str]) -> Result<()> {
+        self.start_as(name, name, binary, own)
+    }
+
+    fn start_as(&mut self, principal: &str, name: &str, binary: &str, own: &[&str]) -> Result<()> {
         let program = self.binaries.join(binary);
         if !program.is_file() {
             bail!("starting {name}: {} is not built; run `cargo build --workspace`", program.display());
         }
         let ops = ports::free()?;
-        let FleetOptions { landscape, brokers, registry, topic_prefix, session_timeout, .. } = &self.options;
+        let FleetOptions { landscape, brokers, registry, topic_prefix, session_timeout, access, secrets, .. } = &self.options;
         let landscape = landscape.to_str().context("reading the path of the landscape")?;
         let ops_address = format!("127.0.0.1:{ops}");
         let mut arguments: Vec<String> = own.iter().map(|argument| (*argument).to_owned()).collect();
@@ -150,6 +161,12 @@ impl Fleet {
         }
         if let Some(timeout) = session_timeout {
             option("--session-timeout", &format!("{}ms", timeout.as_millis()));
+        }
+        for (name, value) in access.iter().flat_map(|accounts| accounts.options(principal)) {
+            option(name, &value);
+        }
+        if let Some(secrets) = secrets {
+            option("--secrets", &secrets.display().to_string());
         }
         arguments.push("--development".to_owned());
         let service = Service { name: name.to_owned(), program, arguments, ops };

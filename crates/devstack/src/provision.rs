@@ -27,16 +27,25 @@ pub fn read_landscape(folder: &std::path::Path) -> Result<Landscape> {
 /// # Errors
 /// When the broker or the registry refuses.
 pub async fn provision(landscape: &Landscape, topics: &Topics, brokers: &str, registry_url: &str) -> Result<()> {
-    let mut specs = landscape.topic_specs(topics);
-    // One broker keeps one copy, whatever the landscape wants in production.
-    specs.iter_mut().for_each(|spec| spec.replication = 1);
+    let registry = registry::Config::new(vec![registry_url.to_owned()]);
+    provision_as(landscape, topics, &kafka::Client::new(brokers, "millrace-devstack"), registry).await
+}
 
-    let client = kafka::Client::new(brokers, "millrace-devstack");
-    let changes = kafka::topics::plan(&client, &specs).await.context("comparing the topics")?;
-    kafka::topics::apply(&client, &changes).await.context("creating the topics")?;
+/// As [`provision`], with an identity.
+///
+/// # Errors
+/// When the broker or the registry refuses.
+pub async fn provision_as(
+    landscape: &Landscape,
+    topics: &Topics,
+    client: &kafka::Client,
+    registry: registry::Config,
+) -> Result<()> {
+    let specs: Vec<_> = landscape.topic_specs(topics).into_iter().map(avro::TopicSpec::for_one_broker).collect();
+    let changes = kafka::topics::plan(client, &specs).await.context("comparing the topics")?;
+    kafka::topics::apply(client, &changes).await.context("creating the topics")?;
 
-    let registry =
-        registry::Registry::new(registry::Config::new(vec![registry_url.to_owned()])).context("reaching the schema registry")?;
+    let registry = registry::Registry::new(registry).context("reaching the schema registry")?;
     // All at once: a registry that keeps its schemas on Kafka takes its time for each.
     let registry = Arc::new(registry);
     let mut registrations = JoinSet::new();

@@ -16,7 +16,8 @@ use crate::{
     fleet::{Fleet, FleetOptions},
     mes::Manners,
     progress::Progress,
-    provision::{provision, read_landscape},
+    provision::{provision, provision_as, read_landscape},
+    secure::{BOOTSTRAP, SecureOptions, Secured, Way},
     shared,
     supervise::Supervisor,
     systems::{Systems, SystemsOptions},
@@ -24,6 +25,9 @@ use crate::{
 
 /// How long a fleet may take to be ready while other tests use the machine.
 const READY: Duration = Duration::from_secs(120);
+
+/// Creates topics and registers schemas, on a secured stack.
+const PROVISIONER: &str = "provisioner";
 
 /// What a stack is made of.
 #[derive(Clone, Debug)]
@@ -37,6 +41,18 @@ pub struct StackOptions {
     pub session_timeout: Option<Duration>,
     /// Set in every service.
     pub environment: Vec<(String, String)>,
+    /// A secured broker and registry of its own.
+    pub secure: Option<Secure>,
+    /// Where relative names of secret files in the landscape start from.
+    pub secrets: Option<PathBuf>,
+}
+
+/// How a stack is secured: everybody has the grants of the landscape and no other.
+#[derive(Clone, Debug, Default)]
+pub struct Secure {
+    pub way: Way,
+    /// Every password begins so.
+    pub password_prefix: String,
 }
 
 impl StackOptions {
@@ -50,6 +66,8 @@ impl StackOptions {
             own_base: None,
             session_timeout: None,
             environment: Vec::new(),
+            secure: None,
+            secrets: None,
         }
     }
 }
@@ -74,23 +92,40 @@ impl Stack {
     pub async fn start(options: StackOptions) -> Result<Self> {
         let landscape = read_landscape(&options.landscape)?;
         let target = dev::target()?;
+        let prefix = format!("t{}.", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        let topics = Topics::new(prefix.clone());
         let own = options.own_base.clone();
+        let secure = options.secure.clone().map(|Secure { way, password_prefix }| {
+            let principals = landscape::rights(&landscape, &topics);
+            SecureOptions { principals, way, password_prefix }
+        });
         // Both start processes and wait for them, which must not hold up the runtime of the test.
         let (base, addresses) = tokio::task::spawn_blocking(move || -> Result<_> {
-            match own {
-                Some(settings) => {
+            match (secure, own) {
+                (Some(secure), settings) => {
+                    let settings = settings.unwrap_or_default();
+                    let base = Base::secured(&target.join("devstack"), Progress::Quiet, settings, secure)?;
+                    let addresses = base.addresses();
+                    Ok((Some(base), addresses))
+                }
+                (None, Some(settings)) => {
                     let base = Base::throwaway(&target.join("devstack"), Progress::Quiet, settings)?;
                     let addresses = base.addresses();
                     Ok((Some(base), addresses))
                 }
-                None => Ok((None, shared::addresses()?)),
+                (None, None) => Ok((None, shared::addresses()?)),
             }
         })
         .await
         .context("starting a broker and a registry")??;
-        let prefix = format!("t{}.", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let topics = Topics::new(prefix.clone());
-        provision(&landscape, &topics, &addresses.brokers, &addresses.registry).await?;
+        let access = base.as_ref().and_then(|base| base.secured.as_ref()).map(|secured| secured.accounts.clone());
+        match &access {
+            None => provision(&landscape, &topics, &addresses.brokers, &addresses.registry).await?,
+            Some(accounts) => {
+                let client = accounts.client(&addresses.brokers, PROVISIONER, "provisioner");
+                provision_as(&landscape, &topics, &client, accounts.registry(&addresses.registry, PROVISIONER)).await?;
+            }
+        }
 
         let supervisor = Supervisor::throwaway(&dev::target()?.join("devstack"))?;
         let folder = supervisor.folder().to_owned();
@@ -111,6 +146,8 @@ impl Stack {
             topic_prefix: Some(prefix),
             session_timeout: options.session_timeout,
             environment: options.environment,
+            access,
+            secrets: options.secrets,
         };
         let fleet = Fleet::new(supervisor, fleet_options)?;
         Ok(Self { fleet, systems, base, addresses, landscape, topics, folder })
@@ -133,10 +170,28 @@ impl Stack {
         self.fleet.wait_ready(READY)
     }
 
-    /// A Kafka client for looking at the topics.
+    /// A Kafka client for looking at the topics; no grant binds it.
     #[must_use]
     pub fn client(&self, name: &str) -> kafka::Client {
-        kafka::Client::new(self.addresses.brokers.clone(), name)
+        match self.secured() {
+            Some(secured) => secured.accounts.client(&self.addresses.brokers, BOOTSTRAP, name),
+            None => kafka::Client::new(self.addresses.brokers.clone(), name),
+        }
+    }
+
+    /// The registry as one may look at it from outside of the fleet.
+    #[must_use]
+    pub fn registry(&self) -> registry::Config {
+        match self.secured() {
+            Some(secured) => secured.accounts.registry(&self.addresses.registry, BOOTSTRAP),
+            None => registry::Config::new(vec![self.addresses.registry.clone()]),
+        }
+    }
+
+    /// Who is who, on a secured stack.
+    #[must_use]
+    pub fn secured(&self) -> Option<&Secured> {
+        self.base.as_ref()?.secured.as_ref()
     }
 
     /// A folder of this test; it goes with the stack.

@@ -36,16 +36,19 @@ impl Look {
     /// # Errors
     /// When the registry's address cannot be used.
     pub fn at(stack: &Stack) -> Result<Self> {
-        Self::of(&stack.addresses, stack.topics.clone())
+        Self::with(stack.client("checker"), stack.registry(), stack.topics.clone())
     }
 
     /// # Errors
     /// When the registry's address cannot be used.
     pub fn of(addresses: &Addresses, topics: Topics) -> Result<Self> {
-        let registry = Registry::new(registry::Config::new(vec![addresses.registry.clone()]))?;
-        let group = format!("{}checker", topics.prefix());
         let client = Client::new(addresses.brokers.clone(), "checker");
-        Ok(Self { client, registry, reader: avro::Reader::default(), topics, group })
+        Self::with(client, registry::Config::new(vec![addresses.registry.clone()]), topics)
+    }
+
+    fn with(client: Client, registry: registry::Config, topics: Topics) -> Result<Self> {
+        let group = format!("{}checker", topics.prefix());
+        Ok(Self { client, registry: Registry::new(registry)?, reader: avro::Reader::default(), topics, group })
     }
 
     /// Every committed record of a topic, in the order of each partition.

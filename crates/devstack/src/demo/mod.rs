@@ -155,7 +155,7 @@ struct Demo {
 
 impl Demo {
     fn start(options: &DemoOptions, landscape: &Landscape, runtime: &Handle) -> Result<Self> {
-        let base = Base::lasting(&options.folder, Progress::Shown)?;
+        let base = Base::lasting(&options.folder, Progress::Shown, None)?;
         let folder = base.supervisor.folder().to_owned();
         let systems = Systems::start(
             landscape,
@@ -179,6 +179,8 @@ impl Demo {
             topic_prefix: None,
             session_timeout: None,
             environment: Vec::new(),
+            access: None,
+            secrets: None,
         };
         let mut demo = Self {
             fleet: Fleet::new(Supervisor::open(&folder)?, fleet_options)?,

@@ -266,7 +266,7 @@ async fn a_letters_row_is_captured_again_on_command_and_tells_when_it_fails_agai
     let letter = alone.until_letters("erp", 1).await?.remove(0);
     let source_key = letter.source_key.clone().context("the letter of a row with a key")?;
 
-    let registry = registry::Registry::new(registry::Config::new(vec![alone.stack.addresses.registry.clone()]))?;
+    let registry = registry::Registry::new(alone.stack.registry())?;
     let topic = alone.stack.topics.command("erp");
     let writer = registry.writer(&[(avro::Schema::Command, topic.clone())]).await?;
     let key = format!("item/{source_key}");

@@ -22,7 +22,7 @@ pub(crate) struct Person {
 
 impl Person {
     pub(crate) async fn of(world: &World) -> Result<Self> {
-        let registry = Registry::new(registry::Config::new(vec![world.stack.addresses.registry.clone()]))?;
+        let registry = Registry::new(world.stack.registry())?;
         let topic = world.look.topics.command("replayer");
         let writer = registry.writer(&[(Schema::Command, topic.clone())]).await?;
         Ok(Self { producer: Producer::new(&world.stack.client("person"))?, writer, topic })

@@ -48,7 +48,7 @@ impl World {
         })
         .await?;
         let look = Look::at(&stack)?;
-        let registry = registry::Registry::new(registry::Config::new(vec![stack.addresses.registry.clone()]))?;
+        let registry = registry::Registry::new(stack.registry())?;
         let subjects = [
             (Schema::golden(Domain::Item), stack.topics.golden(Domain::Item)),
             (Schema::golden(Domain::Reference), stack.topics.golden(Domain::Reference)),

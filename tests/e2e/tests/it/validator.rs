@@ -32,7 +32,7 @@ impl Alone {
             stack.fleet.wait_ready(PATIENCE)
         })?;
         let look = Look::at(&stack)?;
-        let registry = registry::Registry::new(registry::Config::new(vec![stack.addresses.registry.clone()]))?;
+        let registry = registry::Registry::new(stack.registry())?;
         let subjects: Vec<_> = [Domain::Customer, Domain::Item, Domain::Reference]
             .into_iter()
             .map(|domain| (Schema::change(domain), stack.topics.change(domain)))
