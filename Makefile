@@ -7,7 +7,7 @@ CARGO ?= cargo
 BIN := target/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help install build demo demo-down dev test check fmt lint tidy deny bench image image-test clean-demo
+.PHONY: help install build demo demo-down dev test check fmt lint tidy deny chart bench image image-test clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -62,6 +62,9 @@ image-test: ## builds the image without a daemon and runs what is in it against 
 	@crates/devstack/install.sh buildah debootstrap
 	$(CARGO) build --locked -p millrace-devstack -p millrace-image
 	$(BIN)/millrace-devstack run -- $(BIN)/millrace-image test
+
+chart: build ## the chart alone: both Helms, Kubernetes' schemas, every workload as its pod would run
+	$(BIN)/millrace-devstack run -- $(CARGO) test --locked -p millrace-chart
 
 bench: install ## speed and memory, in ratios of one run (tests/bench)
 	$(CARGO) build --locked --release --workspace
