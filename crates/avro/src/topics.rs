@@ -366,8 +366,7 @@ fn spec(topics: &Topics, declaration: &TopicDeclaration, kind: TopicKind, slots:
     const DAY_MS: u64 = 86_400_000;
     let mut config = LIST.config.clone();
     let mut set = |name: &str, value: String| config.insert(name.to_owned(), value);
-    // One replica may be missing without stopping writers; with a single replica there is none to spare.
-    set("min.insync.replicas", (replication - 1).max(1).to_string());
+    set("min.insync.replicas", in_sync(replication).to_string());
     match declaration.policy {
         Policy::Delete => {
             set("cleanup.policy", "delete".to_owned());
@@ -395,6 +394,21 @@ fn spec(topics: &Topics, declaration: &TopicDeclaration, kind: TopicKind, slots:
     }
 }
 
+/// Two copies hold what was acknowledged, and one broker may be away; with fewer than three copies there is none to spare.
+fn in_sync(replication: i32) -> i32 {
+    if replication < 3 { 1 } else { 2 }
+}
+
+impl TopicSpec {
+    /// The development profile: one broker keeps one copy, whatever the landscape wants in production. All else stays as it is.
+    #[must_use]
+    pub fn for_one_broker(mut self) -> Self {
+        self.replication = 1;
+        self.config.insert("min.insync.replicas".to_owned(), in_sync(1).to_string());
+        self
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -410,7 +424,10 @@ mod tests {
             assert_eq!(topics.kind(&spec.name).as_ref(), Some(&spec.kind), "{}", spec.name);
             assert_eq!(Topics::new("mdm.").kind(&spec.name), None, "another prefix is another landscape");
         }
-        for stranger in ["t1.mdm.", "t1.mdm.change.", "t1.mdm.change.pump", "t1.mdm.other", "t1.mdm.plan.x"] {
+        // `golden.item.v2`: a generation that this release does not know is somebody else's.
+        for stranger in
+            ["t1.mdm.", "t1.mdm.change.", "t1.mdm.change.pump", "t1.mdm.other", "t1.mdm.plan.x", "t1.mdm.golden.item.v2"]
+        {
             assert_eq!(topics.kind(stranger), None, "{stranger}");
         }
     }
@@ -442,6 +459,29 @@ mod tests {
             assert_eq!(config[key], (days * 86_400_000).to_string(), "{name}");
             assert_eq!(config["message.timestamp.type"], "LogAppendTime", "{name}");
             assert_eq!(config["min.insync.replicas"], "2", "{name}");
+        }
+    }
+
+    #[test]
+    fn an_acknowledged_record_is_on_two_brokers_however_many_copies_there_are() {
+        for (replication, in_sync) in [(1, "1"), (2, "1"), (3, "2"), (4, "2"), (5, "2")] {
+            for spec in topic_specs(&Topics::new("mdm."), 12, replication, &Domain::ALL, &["erp"], &["mes-ulm"]) {
+                assert_eq!(spec.config["min.insync.replicas"], in_sync, "{} with {replication} copies", spec.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_development_profile_changes_copies_and_nothing_else() {
+        for spec in sample() {
+            let one = spec.clone().for_one_broker();
+            assert_eq!((one.replication, one.config["min.insync.replicas"].as_str()), (1, "1"));
+            let back = TopicSpec { replication: spec.replication, config: spec.config.clone(), ..one.clone() };
+            assert_eq!(back, spec);
+            let other = |config: &BTreeMap<String, String>| {
+                config.clone().into_iter().filter(|(name, _)| name != "min.insync.replicas").collect::<Vec<_>>()
+            };
+            assert_eq!(other(&one.config), other(&spec.config), "{}", spec.name);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Topics: what differs from the wanted set, making it so, and the check at start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
@@ -52,11 +53,30 @@ pub enum TopicChange {
         topic: String,
         settings: BTreeMap<String, (Option<String>, String)>,
     },
-    /// Not ours to change: the partition count moves keys (T4), the replication needs a reassignment.
+    /// Not ours to change.
     Impossible {
         topic: String,
-        what: String,
+        what: Obstacle,
     },
+}
+
+/// What only a person can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Another count moves keys (T4): records of one key would lie in two partitions, and nothing would keep their order.
+    Partitions { now: i32, wanted: i32 },
+    /// More copies need a reassignment, which brokers carry out, not topics.
+    Replication { now: i32, wanted: i32 },
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::Partitions { now: 1, wanted } => write!(f, "1 partition, wanted {wanted}"),
+            Obstacle::Partitions { now, wanted } => write!(f, "{now} partitions, wanted {wanted}"),
+            Obstacle::Replication { now, wanted } => write!(f, "replication {now}, wanted {wanted}"),
+        }
+    }
 }
 
 /// What a check found.
@@ -229,7 +249,7 @@ async fn find(
         let value = |name: &str| now.get(name).map_or("", |setting| setting.value.as_str());
         let mut wrong = Vec::new();
         if layout.partitions != topic.partitions {
-            wrong.push(format!("{} partitions, wanted {}", layout.partitions, topic.partitions));
+            wrong.push(Obstacle::Partitions { now: layout.partitions, wanted: topic.partitions }.to_string());
         }
         if let Some(policy) = topic.config.get("cleanup.policy")
             && value("cleanup.policy") != policy
@@ -263,13 +283,13 @@ struct Layout {
 }
 
 impl Layout {
-    fn differs(&self, topic: &Topic) -> Vec<String> {
+    fn differs(&self, topic: &Topic) -> Vec<Obstacle> {
         let mut differences = Vec::new();
         if self.partitions != topic.partitions {
-            differences.push(format!("{} partitions, wanted {}", self.partitions, topic.partitions));
+            differences.push(Obstacle::Partitions { now: self.partitions, wanted: topic.partitions });
         }
         if self.replication < topic.replication {
-            differences.push(format!("replication {}, wanted {}", self.replication, topic.replication));
+            differences.push(Obstacle::Replication { now: self.replication, wanted: topic.replication });
         }
         differences
     }

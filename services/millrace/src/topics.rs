@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use kafka::topics::TopicChange;
+use kafka::topics::{Obstacle, TopicChange};
 use serde_json::{Value, json};
 
 use crate::{
@@ -49,8 +49,16 @@ impl Command {
             let sight = Sight { now: crate::options::now() };
             out.list(&List { items: &items, columns: COLUMNS, name: |row| text(row, "topic"), next: None, sight })?;
         }
-        if changes.iter().any(|change| matches!(change, TopicChange::Impossible { .. })) {
-            out.hint("Nothing was changed: a topic differs in a way that only a person can change.");
+        let obstacles: Vec<Obstacle> = changes.iter().filter_map(obstacle).collect();
+        if !obstacles.is_empty() {
+            out.hint("Nothing was changed, not even what could be.");
+            let is_count = |obstacle: &Obstacle| matches!(obstacle, Obstacle::Partitions { .. });
+            if obstacles.iter().any(is_count) {
+                out.hint(COUNT);
+            }
+            if !obstacles.iter().all(is_count) {
+                out.hint(COPIES);
+            }
             return Ok(Done::No);
         }
         let count = words::count(i64::try_from(specs.len()).unwrap_or(i64::MAX), "topic");
@@ -63,6 +71,18 @@ impl Command {
             out.hint("Do it: millrace topics apply");
         }
         Ok(Done::Yes)
+    }
+}
+
+/// Why another partition count is refused, and what to do.
+const COUNT: &str = "Another partition count moves keys: old and new records of one key would lie in two partitions, and nothing would \
+keep their order. Put kafka.slots in millrace.yaml back to the present count, or begin a new generation of topics: docs/topics.md";
+const COPIES: &str = "More copies are made by the brokers: kafka-reassign-partitions, then plan again";
+
+fn obstacle(change: &TopicChange) -> Option<Obstacle> {
+    match change {
+        TopicChange::Impossible { what, .. } => Some(*what),
+        TopicChange::Create(_) | TopicChange::Configure { .. } => None,
     }
 }
 

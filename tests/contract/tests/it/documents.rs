@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use avro::{
-    Schema, declared_topics,
+    Partitions, Schema, declared_topics,
     fields::{self, Field, Kind},
 };
 use model::Domain;
@@ -157,4 +157,27 @@ fn every_topic_has_its_schema_writer_reader_and_a_sentence() {
         assert_eq!(topic.compatibility.name(), "FULL_TRANSITIVE", "{}", topic.name);
     }
     assert_eq!(used.len(), Schema::ALL.len(), "every schema belongs to a topic");
+}
+
+#[test]
+fn the_page_of_topics_is_the_list_of_topics() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/topics.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 5).collect();
+    let expected: Vec<String> = declared_topics()
+        .iter()
+        .map(|topic| {
+            let partitions = if topic.partitions == Partitions::Slots { "slots" } else { "one" };
+            let (policy, kept) = match topic.retention_days {
+                Some(days) => ("delete", format!("{days} days")),
+                None => ("compact", "the newest record of each key".to_owned()),
+            };
+            format!("| `{}` | {partitions} | {policy} | {kept} |", topic.name)
+        })
+        .collect();
+    assert_eq!(rows, expected);
+    let exceptions =
+        declared_topics().iter().flat_map(|topic| topic.except.keys().map(|stage| topic.name.replace("<stage>", stage)));
+    for name in exceptions {
+        assert!(page.contains(&format!("`{name}` has one partition")), "{name} is an exception that the page does not name");
+    }
 }
