@@ -20,7 +20,7 @@ metadata:
 spec:
   {{- include "millrace.podBasics" . | nindent 2 }}
   terminationGracePeriodSeconds: {{ $grace }}
-  {{- include "millrace.scheduling" . | nindent 2 }}
+  {{- include "millrace.scheduling" . | trim | nindent 2 }}
   {{- with concat ($root.Values.initContainers | default list) ($values.initContainers | default list) }}
   initContainers: {{- toYaml . | nindent 4 }}
   {{- end }}
