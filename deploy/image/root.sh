@@ -44,4 +44,3 @@ echo 'millrace:x:65532:65532:millrace:/var/lib/millrace:/sbin/nologin' > "$image
 echo 'millrace:x:65532:' > "$image/etc/group"
 echo 'hosts: files dns' > "$image/etc/nsswitch.conf"
 install -d -m 1777 "$image/tmp"
-install -d -m 0750 "$image/var/lib/millrace"

@@ -34,11 +34,15 @@ pub struct Setting {
 pub fn run(setting: &Setting) -> Result<()> {
     fs::create_dir_all(&setting.folder).with_context(|| format!("making `{}`", setting.folder.display()))?;
     let buildah = Buildah::at(&setting.folder.canonicalize()?)?;
+    let mut revision = None;
     if !setting.built {
+        revision = Some(head()?);
         build(&buildah)?;
     }
     let inspected: Value = serde_json::from_str(&buildah.ask(&["inspect", "--type", "image", TAG])?)?;
-    none("configuration", check::configuration(&inspected["OCIv1"]["config"], &commit()?))?;
+    let configuration = &inspected["OCIv1"]["config"];
+    let labelled = configuration["Labels"]["org.opencontainers.image.revision"].as_str().unwrap_or_default();
+    none("configuration", check::configuration(configuration, &commit(revision.as_deref().unwrap_or(labelled))?))?;
 
     let container = Container::of(&buildah, TAG)?;
     none("files", check::files(container.root())?)?;
@@ -148,20 +152,29 @@ impl Buildah {
     }
 }
 
-/// The commit that the labels must name, by the same rules as deploy/image/build.sh, from git alone.
-fn commit() -> Result<Commit> {
-    let git = |arguments: &[&str]| -> Result<String> {
-        let output = Command::new("git").args(arguments).output().context("running git")?;
-        ensure!(output.status.success(), "git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-    };
+/// What is checked out, as deploy/image/build.sh says it.
+fn head() -> Result<String> {
     let changed = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
-    let seconds = git(&["log", "-1", "--format=%ct"])?.parse()?;
+    Ok(git(&["rev-parse", "HEAD"])? + if changed { CHANGED } else { "" })
+}
+
+/// What the labels of an image of this revision must say.
+fn commit(revision: &str) -> Result<Commit> {
+    let seconds = git(&["log", "-1", "--format=%ct", revision.trim_end_matches(CHANGED)])?.parse()?;
     Ok(Commit {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        revision: git(&["rev-parse", "HEAD"])? + if changed { "-dirty" } else { "" },
+        revision: revision.to_owned(),
         created: jiff::Timestamp::from_second(seconds)?.to_string(),
     })
+}
+
+/// Stands behind a revision whose files were changed since.
+const CHANGED: &str = "-dirty";
+
+fn git(arguments: &[&str]) -> Result<String> {
+    let output = Command::new("git").args(arguments).output().context("running git")?;
+    ensure!(output.status.success(), "git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 /// Sizes as a reader of the closing note wants them: as it lies on a node, as it is pulled, and what it is made of.
