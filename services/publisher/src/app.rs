@@ -19,7 +19,7 @@ use crate::{
     files::{Files, Trouble},
     memory::Memory,
     poll::Poll,
-    writer::{Complaint, EPOCH_BEHIND, Writer},
+    writer::{self, Complaint, EPOCH_BEHIND, Writer},
 };
 
 /// How often the folder is looked at, and whether a poll is due.
@@ -82,6 +82,8 @@ impl service::App for App {
     }
 
     async fn run(mut self, stop: CancellationToken) -> Result<(), Exit> {
+        let source = self.capture.source();
+        writer::zeros(&source.name, source.streams.iter().map(|stream| stream.domain));
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut complaint = Complaint::default();

@@ -12,11 +12,12 @@ use connect::rows::{Broken, Fault, Read, Row};
 use landscape::{Content, Input, Landscape, Source, Stream};
 use model::{Change, ChangeId, ChangeMeta, Domain, Operation, Outgoing, RecordKey, Slot, Timestamp};
 use service::Traces;
-use telemetry::trace::{TraceContext, attribute};
+use telemetry::trace::TraceContext;
 use uuid::Uuid;
 
 mod map;
 mod pass;
+mod trace;
 
 use map::Mapped;
 pub(crate) use map::escape;
@@ -449,16 +450,7 @@ impl Capture {
 
     fn publish(&mut self, pass: &Pass, key: &RecordKey, change: Change, outgoing: Outgoing) {
         self.batch.tally.captured.push((self.domain(pass.stream).name(), change.meta.captured_at));
-        let created = self.created(&change.meta);
-        if let Some(mut span) = self.traces.send(created, None, &outgoing.topic, outgoing.slot.0, &outgoing.key) {
-            span.started_at(change.meta.captured_at);
-            span.set(attribute::DOMAIN, self.domain(pass.stream).name());
-            span.set(attribute::SOURCE, self.source.name.clone());
-            if let Some(cause) = self.cause {
-                span.link(cause);
-            }
-            self.batch.spans.push(span);
-        }
+        self.trace(&change.meta, self.domain(pass.stream), &outgoing);
         if change.meta.causation_id.is_none() {
             self.uncaused.push_back((self.batch.records.len(), pass.stream, key.clone(), change));
             if self.uncaused.len() > MOST_UNCAUSED {
@@ -483,12 +475,6 @@ impl Capture {
                 None
             }
         }
-    }
-
-    /// Where the trace of a change begins; here it is decided whether it is recorded.
-    fn created(&self, meta: &ChangeMeta) -> TraceContext {
-        let created = avro::headers::created(meta, false);
-        TraceContext { is_sampled: self.traces.samples(created.trace), ..created }
     }
 
     fn push(&mut self, outgoing: Outgoing) {

@@ -11,7 +11,7 @@ use std::{
 
 use avro::DecodeError;
 use kafka::{Client, TransactError, Transactor};
-use model::{Cursor, Outgoing, Slot, Timestamp};
+use model::{Cursor, Domain, Outgoing, Slot, Timestamp};
 use registry::Registry;
 use service::{Exit, Health, Traces};
 
@@ -195,6 +195,18 @@ pub(crate) const EPOCH_BEHIND: &str = "the source was captured under epoch ";
 /// The clock of this process.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(jiff::Timestamp::now().as_microsecond())
+}
+
+/// What may happen here, at zero, so that its first time is an increase. A source that has never answered was last heard when its
+/// publisher began.
+pub(crate) fn zeros(source: &str, domains: impl Iterator<Item = Domain>) {
+    telemetry::SOURCE_LAST_SUCCESS.with_label_values(&[source]).set(now().since(Timestamp::from_micros(0)).as_secs_f64());
+    telemetry::DEAD_LETTER_WRITE_FAILURES.with_label_values(&["capture", ""]);
+    for domain in domains {
+        for outcome in ["ok", "duplicate", "echo", "dead_lettered"] {
+            telemetry::RECORDS.with_label_values(&[domain.name(), "capture", "", outcome]);
+        }
+    }
 }
 
 fn count(tally: Tally, durable_at: Option<Timestamp>) {
