@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cargo_metadata::MetadataCommand;
 use image::PROGRAMS;
 
 use crate::root;
@@ -32,12 +33,18 @@ fn every_program_is_built_and_laid_out() {
 }
 
 #[test]
-fn the_build_sees_every_file_that_the_sources_embed() {
+fn the_build_sees_every_member_of_the_workspace_and_every_file_that_they_embed() {
     let ignore = text("deploy/Dockerfile.dockerignore");
     assert!(ignore.lines().any(|line| line == "*"), "everything that is not named is left out");
     let kept: Vec<_> = ignore.lines().filter_map(|line| line.strip_prefix('!')).map(|path| root().join(path)).collect();
     let kept: Vec<_> =
         kept.iter().map(|path| path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", path.display()))).collect();
+    // Cargo wants every member of the workspace to be there, also those that the image has nothing of.
+    let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
+    for package in metadata.packages {
+        let path = package.manifest_path.as_std_path().canonicalize().unwrap();
+        assert!(kept.iter().any(|kept| path.starts_with(kept)), "{} is a member of the workspace", path.display());
+    }
     let mut embedded = 0;
     for folder in ["crates", "services", "tests"] {
         for file in sources(&root().join(folder)) {
