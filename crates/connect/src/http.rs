@@ -89,6 +89,10 @@ impl Destination {
             base.set_path(&format!("{}/", base.path()));
         }
         let client = client(&config).map_err(wrong)?;
+        // A quiet destination shows zeros, so that a first refusal is an increase.
+        for (operation, class) in ["upsert", "delete"].into_iter().flat_map(|one| AnswerClass::ALL.map(|class| (one, class))) {
+            telemetry::DESTINATION_REQUESTS.with_label_values(&[config.name.as_str(), operation, class.name()]);
+        }
         Ok(Self { name: config.name.clone(), base, client: Mutex::new(client), config })
     }
 

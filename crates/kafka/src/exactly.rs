@@ -103,7 +103,7 @@ impl<'a, P: Processor> Worker<'a, P> {
         let queue = config.batch.records.saturating_mul(4).max(1000);
         let transactional =
             Transactional::new(&config.client, &config.transactional_id, config.component, queue, runtime.clone(), &stop)?;
-        tell_torn(config, 0);
+        tell_torn(config, &consumer, 0);
         Ok(Self {
             config,
             processor,
@@ -225,7 +225,7 @@ impl<'a, P: Processor> Worker<'a, P> {
         self.revoked();
         let found = slots(starts.keys(), &self.config.inputs, self.config.whole);
         tracing::info!(group = self.config.group, slots = found.whole.len(), torn = found.torn.len(), "assigned");
-        tell_torn(self.config, found.torn.len());
+        tell_torn(self.config, &self.consumer, found.torn.len());
         *lock(&self.positions) = Positions::starting(starts);
         self.slots = found.whole;
         self.begin_restore();
@@ -513,8 +513,8 @@ fn now() -> Timestamp {
 }
 
 /// Only where a slot can be torn at all.
-fn tell_torn(config: &WorkerConfig, torn: usize) {
+fn tell_torn(config: &WorkerConfig, consumer: &Member, torn: usize) {
     if config.whole {
-        telemetry::TORN_SLOTS.with_label_values(&[&config.group]).set(i64::try_from(torn).unwrap_or(i64::MAX));
+        consumer.context().torn(torn);
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! The callback runs on the thread that polls; what it found waits in `events` for the loop.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::Voice;
 use crate::error::is_fencing;
 use crate::lookup::{Partition, committed, list, watermarks};
+use crate::standing::Standing;
 use crate::{Cause, Error};
 
 pub(crate) type Member = BaseConsumer<Group>;
@@ -41,8 +42,7 @@ pub(crate) struct Group {
     voice: Voice,
     stop: CancellationToken,
     events: Mutex<VecDeque<Rebalanced>>,
-    /// Append time of the record taken up last, per topic.
-    taken: Mutex<HashMap<String, Timestamp>>,
+    standing: Standing,
     before_revoke: Box<dyn Fn(&Member) + Send + Sync>,
 }
 
@@ -53,7 +53,7 @@ impl Group {
             voice: Voice::default(),
             stop,
             events: Mutex::default(),
-            taken: Mutex::default(),
+            standing: Standing::new(name, now()),
             before_revoke: Box::new(before_revoke),
         }
     }
@@ -63,12 +63,11 @@ impl Group {
     }
 
     pub(crate) fn take_up(&self, topic: &str, at: Timestamp) {
-        let mut taken = lock(&self.taken);
-        if let Some(last) = taken.get_mut(topic) {
-            *last = at;
-        } else {
-            taken.insert(topic.to_owned(), at);
-        }
+        self.standing.take_up(topic, at);
+    }
+
+    pub(crate) fn torn(&self, slots: usize) {
+        self.standing.torn(slots);
     }
 
     fn assign(&self, consumer: &Member, assigned: &TopicPartitionList) -> Result<BTreeMap<Partition, i64>, Error> {
@@ -108,6 +107,11 @@ impl Group {
     }
 }
 
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -118,19 +122,12 @@ impl ClientContext for Group {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Timestamp::from_micros(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
+        let now = now();
         for (topic, state) in &statistics.topics {
             let known: Vec<i64> =
                 state.partitions.values().map(|partition| partition.consumer_lag).filter(|lag| *lag >= 0).collect();
-            if known.is_empty() {
-                continue;
-            }
-            let lag: i64 = known.iter().sum();
-            telemetry::CONSUMER_LAG_RECORDS.with_label_values(&[&self.name, topic]).set(lag);
-            let behind = if lag == 0 { None } else { lock(&self.taken).get(topic.as_str()).copied() };
-            let seconds = behind.map_or(0.0, |taken| now.since(taken).as_secs_f64());
-            telemetry::CONSUMER_LAG_SECONDS.with_label_values(&[&self.name, topic]).set(seconds);
+            let records = (!known.is_empty()).then(|| known.iter().sum());
+            self.standing.behind(topic, records, now);
         }
     }
 

@@ -27,6 +27,7 @@ mod producer;
 mod reader;
 mod record;
 mod restore;
+mod standing;
 pub mod topics;
 mod transact;
 mod worker;

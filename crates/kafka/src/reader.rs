@@ -166,7 +166,7 @@ impl Reader {
         let proof = Arc::new(Proof::new(config.session_timeout));
         let owned = Arc::new(Mutex::new(Owned::new(completions, config.bounds)));
         let consumer = member(&config, &stop, &owned, &sender)?;
-        telemetry::TORN_SLOTS.with_label_values(&[&config.group]).set(0);
+        consumer.context().torn(0);
         let handle = ReaderHandle { done, proof: Arc::clone(&proof) };
         let name = config.instance.clone();
         let read = Read {
@@ -324,9 +324,7 @@ impl Read {
                 Rebalanced::Assigned(starts) => {
                     let found = slots(starts.keys(), &self.config.topics, true);
                     tracing::info!(group = self.config.group, slots = found.whole.len(), torn = found.torn.len(), "assigned");
-                    telemetry::TORN_SLOTS
-                        .with_label_values(&[&self.config.group])
-                        .set(i64::try_from(found.torn.len()).unwrap_or(i64::MAX));
+                    self.consumer.context().torn(found.torn.len());
                     let (ready, epoch, slots) = {
                         let mut owned = lock(&self.owned);
                         owned.assign(starts, found.whole);

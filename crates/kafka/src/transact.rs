@@ -82,6 +82,9 @@ impl Transactional {
         runtime: Handle,
         stop: &CancellationToken,
     ) -> Result<Self, Error> {
+        // A quiet component shows zeros, so that a first abort is an increase.
+        telemetry::TRANSACTIONS_ABORTED.with_label_values(&[component]);
+        telemetry::PRODUCER_RECYCLES.with_label_values(&[component]);
         let mut this = Self {
             client: client.clone(),
             id: id.to_owned(),

@@ -90,19 +90,19 @@ macro_rules! declare {
 }
 
 declare! {
-    PROPAGATION PROPAGATION_SECONDS "millrace_propagation_seconds" ["domain", "destination"] by ["tracker"] event
+    PROPAGATION PROPAGATION_SECONDS "millrace_propagation_seconds" ["domain", "destination"] by ["tracker"] steady
         "Source commit to acceptance by the destination, in seconds.";
-    counter PROPAGATION_DEADLINES "millrace_propagation_deadlines_total" ["domain", "destination", "outcome"] by ["tracker"] event
+    counter PROPAGATION_DEADLINES "millrace_propagation_deadlines_total" ["domain", "destination", "outcome"] by ["tracker"] steady
         "Deadlines met or missed, once per revision and destination, missed at the moment it passes.";
     seconds PROPAGATION_DEADLINE_SECONDS "millrace_propagation_deadline_seconds" ["domain", "destination"] by ["tracker"] steady
         "The promised propagation time.";
-    gauge PROPAGATION_WAITING "millrace_propagation_waiting_records" ["domain", "destination", "reason"] by ["tracker"] event
+    gauge PROPAGATION_WAITING "millrace_propagation_waiting_records" ["domain", "destination", "reason"] by ["tracker"] steady
         "Records waiting now, by why-late reason.";
     seconds PROPAGATION_OLDEST_WAITING "millrace_propagation_oldest_waiting_seconds" ["domain", "destination"] by ["tracker"] steady
         "Age of the oldest record that a destination still lacks; 0 when none.";
     CALL STAGE_SECONDS "millrace_stage_seconds" ["domain", "stage"] by ["publisher", "validator", "sink"] event
         "Where time goes: capture, validate, wait, deliver, accept.";
-    counter RECORDS "millrace_records_total" ["domain", "stage", "destination", "outcome"] by ["publisher", "validator", "sink"] event
+    counter RECORDS "millrace_records_total" ["domain", "stage", "destination", "outcome"] by ["publisher", "validator", "sink"] steady
         "Records by what became of them: ok, duplicate, echo, stale, skipped, held, superseded, dead_lettered.";
     counter FINDINGS "millrace_findings_total" ["domain", "rule", "severity"] by ["validator"] event
         "Rule violations.";
@@ -110,7 +110,7 @@ declare! {
         "Changes that wait at the validator for something named.";
     seconds HELD_OLDEST_SECONDS "millrace_held_oldest_seconds" ["domain", "reason"] by ["validator"] steady
         "Age of the oldest held change; 0 when none.";
-    counter DESTINATION_REQUESTS "millrace_destination_requests_total" ["destination", "operation", "outcome"] by ["sink"] event
+    counter DESTINATION_REQUESTS "millrace_destination_requests_total" ["destination", "operation", "outcome"] by ["sink"] steady
         "Calls to a destination by class of its answer.";
     CALL DESTINATION_REQUEST_SECONDS "millrace_destination_request_seconds" ["destination", "operation", "outcome"] by ["sink"] event
         "Duration of calls to a destination.";
@@ -128,39 +128,40 @@ declare! {
     counter DEAD_LETTERS_WRITTEN "millrace_dead_letters_written_total" ["stage", "destination", "domain", "class", "code"]
         by ["publisher", "validator", "sink"] event
         "Dead letters written.";
-    counter DEAD_LETTERS_CLOSED "millrace_dead_letters_closed_total" ["stage", "destination", "how"] by ["replayer"] event
+    counter DEAD_LETTERS_CLOSED "millrace_dead_letters_closed_total" ["stage", "destination", "how"] by ["replayer"] steady
         "Dead letters closed: accepted, superseded, discarded.";
     counter DEAD_LETTER_WRITE_FAILURES "millrace_dead_letter_write_failures_total" ["stage", "destination"]
-        by ["publisher", "validator", "sink"] event
+        by ["publisher", "validator", "sink"] steady
         "Dead letters that could not be written; the slot waits, nothing is dropped.";
-    PEOPLE DEAD_LETTER_DETECT_SECONDS "millrace_dead_letter_detect_seconds" ["domain", "class"] by ["tracker"] event
+    PEOPLE DEAD_LETTER_DETECT_SECONDS "millrace_dead_letter_detect_seconds" ["domain", "class"] by ["tracker"] steady
         "From the source's commit to the dead letter.";
-    PEOPLE DEAD_LETTER_RESOLVE_SECONDS "millrace_dead_letter_resolve_seconds" ["domain", "class"] by ["tracker"] event
+    PEOPLE DEAD_LETTER_RESOLVE_SECONDS "millrace_dead_letter_resolve_seconds" ["domain", "class"] by ["tracker"] steady
         "From the dead letter to its end.";
-    counter CORRECTIONS "millrace_corrections_total" ["domain", "kind"] by ["tracker"] event
-        "Manual acts: waive, replay, discard, rollback, resend.";
+    counter CORRECTIONS "millrace_corrections_total" ["domain", "kind"] by ["tracker"] steady
+        "Manual acts: replay, discard, resend.";
     gauge REPLAY_PLANS "millrace_replay_plans" ["state"] by ["replayer"] steady
         "Replay plans by state.";
-    counter REPLAY_RECORDS "millrace_replay_records_total" ["destination", "outcome"] by ["replayer"] event
+    counter REPLAY_RECORDS "millrace_replay_records_total" ["destination", "outcome"] by ["replayer"] steady
         "Letters sent again, and what became of them: sent, accepted, refused.";
     gauge CONSUMER_LAG_RECORDS "millrace_consumer_lag_records" ["group", "topic"] by ["validator", "sink", "replayer"] event
-        "Records between the group's position and the end of the topic.";
-    seconds CONSUMER_LAG_SECONDS "millrace_consumer_lag_seconds" ["group", "topic"] by ["validator", "sink", "replayer"] event
-        "Age of the record that was taken up last, while there are more; 0 when caught up.";
-    counter CONSUMER_REBALANCES "millrace_consumer_rebalances_total" ["group"] by ["validator", "sink", "replayer"] event
+        "Records between the position of this process in the group and the end of the topic.";
+    seconds CONSUMER_LAG_SECONDS "millrace_consumer_lag_seconds" ["group", "topic"]
+        by ["validator", "sink", "replayer", "tracker"] event
+        "At most the age of the next unread record; 0 when there is none. The tracker reads every topic (`*`).";
+    counter CONSUMER_REBALANCES "millrace_consumer_rebalances_total" ["group"] by ["validator", "sink", "replayer"] steady
         "Assignments received.";
-    counter COMMIT_FAILURES "millrace_commit_failures_total" ["group"] by ["validator", "sink", "replayer"] event
+    counter COMMIT_FAILURES "millrace_commit_failures_total" ["group"] by ["validator", "sink", "replayer"] steady
         "Offset commits that were refused or timed out.";
-    counter TRANSACTIONS_ABORTED "millrace_transactions_aborted_total" ["component"] by ["publisher", "validator", "replayer"] event
+    counter TRANSACTIONS_ABORTED "millrace_transactions_aborted_total" ["component"] by ["publisher", "validator", "replayer"] steady
         "Transactions aborted and done again.";
-    counter PRODUCER_RECYCLES "millrace_producer_recycles_total" ["component"] by ["publisher", "validator", "replayer"] event
+    counter PRODUCER_RECYCLES "millrace_producer_recycles_total" ["component"] by ["publisher", "validator", "replayer"] steady
         "Producers thrown away after doubt about a transaction.";
     gauge TORN_SLOTS "millrace_torn_slots" ["group"] by ["validator", "sink"] steady
         "Slots paused because not every topic of theirs is assigned here.";
-    counter REVISION_CONFLICTS "millrace_revision_conflicts_total" ["destination", "domain"] by ["sink"] event
+    counter REVISION_CONFLICTS "millrace_revision_conflicts_total" ["destination", "domain"] by ["sink"] steady
         "A revision accepted before arrived again from another change.";
     seconds SOURCE_LAST_SUCCESS "millrace_source_last_success_timestamp_seconds" ["source"] by ["publisher"] steady
-        "When the last complete capture pass ended, Unix time; an empty pass counts.";
+        "When the last complete capture pass ended, Unix time; an empty pass counts. Before the first one: when the publisher began.";
     counter REGISTRY_REQUESTS "millrace_registry_requests_total" ["operation", "outcome"]
         by ["publisher", "validator", "sink", "replayer", "tracker"] steady
         "Requests to the schema registry.";

@@ -14,7 +14,7 @@ use crate::{
     archive::Archive,
     config::NAME,
     desk::Desk,
-    execute::{Replayer, Views},
+    execute::{self, Replayer, Views},
 };
 
 /// The replayer, built and ready to work.
@@ -57,6 +57,7 @@ impl service::App for App {
         let runtime = Handle::current();
         let fetcher = Fetcher::new(&client, &group).map_err(Exit::config)?;
 
+        execute::zeros(context.landscape.destinations.keys());
         let mut worker = WorkerConfig::new(client, &group, NAME, &group, NAME);
         worker.inputs = config.inputs();
         worker.state = config.state();

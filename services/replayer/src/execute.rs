@@ -65,11 +65,32 @@ pub(crate) struct Views {
     pub(crate) ledgers: mpsc::Receiver<Followed>,
 }
 
+/// What may happen here, at zero, so that its first time is an increase.
+pub(crate) fn zeros<'a>(destinations: impl Iterator<Item = &'a String>) {
+    let places = ["capture", "validate"].map(|stage| (stage, "")).into_iter();
+    for (stage, destination) in places.chain(destinations.map(|name| ("deliver", name.as_str()))) {
+        for how in ["accepted", "superseded", "discarded"] {
+            telemetry::DEAD_LETTERS_CLOSED.with_label_values(&[stage, destination, how]);
+        }
+        for outcome in ["sent", "accepted", "refused"] {
+            telemetry::REPLAY_RECORDS.with_label_values(&[destination, outcome]);
+        }
+    }
+}
+
 /// A metric that moves with the transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Count {
-    Closed { stage: &'static str, system: String, how: &'static str },
-    Replayed { system: String, outcome: &'static str },
+    /// The destination is empty where the letter is of another stage.
+    Closed {
+        stage: &'static str,
+        destination: String,
+        how: &'static str,
+    },
+    Replayed {
+        destination: String,
+        outcome: &'static str,
+    },
 }
 
 impl Replayer {
@@ -260,6 +281,7 @@ impl Processor for Replayer {
     fn restored(&mut self, slot: Slot) {
         if slot == OWN {
             self.is_restored = true;
+            self.tell_plans();
         }
     }
 
@@ -305,20 +327,18 @@ impl Processor for Replayer {
         self.knowledge.looked_at(&looked);
         for count in std::mem::take(&mut self.counts) {
             match count {
-                Count::Closed { stage, system, how } => {
-                    telemetry::DEAD_LETTERS_CLOSED.with_label_values(&[stage, system.as_str(), how]).inc();
+                Count::Closed { stage, destination, how } => {
+                    telemetry::DEAD_LETTERS_CLOSED.with_label_values(&[stage, destination.as_str(), how]).inc();
                 }
-                Count::Replayed { system, outcome } => {
-                    telemetry::REPLAY_RECORDS.with_label_values(&[system.as_str(), outcome]).inc();
+                Count::Replayed { destination, outcome } => {
+                    telemetry::REPLAY_RECORDS.with_label_values(&[destination.as_str(), outcome]).inc();
                 }
             }
         }
         for span in self.spans.drain(..) {
             self.traces.end(span);
         }
-        for (state, count) in self.book.plan_states() {
-            telemetry::REPLAY_PLANS.with_label_values(&[state]).set(count);
-        }
+        self.tell_plans();
     }
 
     fn aborted(&mut self) {
@@ -331,6 +351,12 @@ impl Processor for Replayer {
 }
 
 impl Replayer {
+    fn tell_plans(&self) {
+        for (state, count) in self.book.plan_states() {
+            telemetry::REPLAY_PLANS.with_label_values(&[state]).set(count);
+        }
+    }
+
     fn restore_one(&mut self, record: &Record) -> Result<(), Transient> {
         let (Some(kind), Some(key)) = (self.config.topics.kind(&record.topic), record.key_text()) else { return Ok(()) };
         match (kind, record.value.as_deref()) {

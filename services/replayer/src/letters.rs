@@ -153,18 +153,23 @@ impl Replayer {
     }
 
     fn accepted(&mut self, status: &LetterStatus) -> Result<Option<Outgoing>, Fatal> {
-        self.counts.push(Count::Replayed { system: status.system.clone(), outcome: "accepted" });
+        self.counts.push(Count::Replayed { destination: destination(status), outcome: "accepted" });
         let Some(mut plan) = status.plan.as_deref().and_then(|id| self.book.plan(id)).cloned() else { return Ok(None) };
         plan.accepted += 1;
         self.put_plan(plan).map(Some)
     }
 
     fn refused_again(&mut self, status: &LetterStatus) -> Result<Option<Outgoing>, Fatal> {
-        self.counts.push(Count::Replayed { system: status.system.clone(), outcome: "refused" });
+        self.counts.push(Count::Replayed { destination: destination(status), outcome: "refused" });
         let Some(mut plan) = status.plan.as_deref().and_then(|id| self.book.plan(id)).cloned() else { return Ok(None) };
         plan.refused += 1;
         self.put_plan(plan).map(Some)
     }
+}
+
+/// The label `destination` of what happens to a letter, as its stage wrote it.
+pub(crate) fn destination(status: &LetterStatus) -> String {
+    if status.stage == Stage::Deliver { status.system.clone() } else { String::new() }
 }
 
 fn closed(status: &LetterStatus, to: LetterState) -> Count {
@@ -175,5 +180,5 @@ fn closed(status: &LetterStatus, to: LetterState) -> Count {
             "superseded"
         }
     };
-    Count::Closed { stage: status.stage.name(), system: status.system.clone(), how }
+    Count::Closed { stage: status.stage.name(), destination: destination(status), how }
 }

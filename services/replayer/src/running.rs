@@ -10,6 +10,7 @@ use crate::{
     config::NAME,
     desk,
     execute::{Count, Replayer},
+    letters::destination,
 };
 
 /// A plan whose letters got no answer for so long ends; answers that come later still count.
@@ -68,7 +69,7 @@ impl Replayer {
             match self.turn(&status, &plan, now)? {
                 Ok(Turn::Sent(sent)) => {
                     plan.sent += 1;
-                    self.counts.push(Count::Replayed { system: status.system.clone(), outcome: "sent" });
+                    self.counts.push(Count::Replayed { destination: destination(&status), outcome: "sent" });
                     outgoing.extend(sent);
                 }
                 Ok(Turn::Closed(closed)) => outgoing.extend(closed),

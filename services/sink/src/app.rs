@@ -87,9 +87,7 @@ impl service::App for App {
             traces: context.traces,
         });
         status::gauges(&shared, DestinationState::Ok, shared.traffic().rate());
-        for domain in shared.destination.domains.keys() {
-            telemetry::PARKED_KEYS.with_label_values(&[shared.name(), domain.name()]).set(0);
-        }
+        status::zeros(&shared);
         Ok(Self { shared: Arc::new(shared), board: Arc::default(), events, reader_stop, health: context.health })
     }
 

@@ -75,6 +75,19 @@ pub(crate) fn gauges(shared: &Shared, state: DestinationState, rate: Option<f64>
     telemetry::DESTINATION_RATE_LIMIT.with_label_values(&[shared.name()]).set(rate.unwrap_or(0.0));
 }
 
+/// What may happen here, at zero, so that its first time is an increase.
+pub(crate) fn zeros(shared: &Shared) {
+    let name = shared.name();
+    telemetry::DEAD_LETTER_WRITE_FAILURES.with_label_values(&["deliver", name]);
+    for domain in shared.destination.domains.keys().map(|domain| domain.name()) {
+        telemetry::PARKED_KEYS.with_label_values(&[name, domain]).set(0);
+        telemetry::REVISION_CONFLICTS.with_label_values(&[name, domain]);
+        for outcome in ["ok", "stale", "skipped", "held", "superseded", "dead_lettered"] {
+            telemetry::RECORDS.with_label_values(&[domain, "deliver", name, outcome]);
+        }
+    }
+}
+
 async fn tell(shared: &Shared, state: DestinationState, paused: Option<&Paused>, since: Timestamp) -> bool {
     let reason = match state {
         DestinationState::Paused => paused.map(|paused| paused.reason.clone()),

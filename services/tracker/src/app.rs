@@ -14,6 +14,7 @@ use crate::{
     api::{self, Api},
     fleet::Fleet,
     follow::{Decoder, Follow, Progress},
+    metrics,
     store::{Reads, Store},
 };
 
@@ -68,8 +69,8 @@ impl service::App for App {
             Some(next) => (topic, Start::Offsets(next)),
             None => (topic, Start::Beginning),
         });
-        let group = format!("{}tracker", context.topics.prefix());
-        let follow = FollowConfig { client: client.clone(), group, topics: topics.collect() };
+        let group = format!("{}tracker.{}", context.topics.prefix(), context.instance);
+        let follow = FollowConfig { client: client.clone(), group: group.clone(), topics: topics.collect() };
         let followed = Follower::spawn(follow, context.stop.clone()).map_err(Exit::config)?;
 
         let (reader, progress) = (Arc::new(Reader::default()), Arc::new(Progress::default()));
@@ -80,12 +81,15 @@ impl service::App for App {
             acts: Some(Arc::new(acts)),
             progress: Arc::clone(&progress),
             reader: Arc::clone(&reader),
+            tokens: config.tokens,
         };
         context.health.not_ready("store", "reading the topics up to where they were at the start");
+        metrics::zeros(&fleet);
         let follow = Follow {
             store,
             reads,
             fleet,
+            group,
             decoder: Decoder { topics: context.topics.clone(), reader, registry, health: context.health.clone() },
             progress,
             health: context.health.clone(),

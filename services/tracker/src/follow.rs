@@ -70,6 +70,8 @@ pub struct Follow {
     pub store: Store,
     pub reads: Reads,
     pub fleet: Arc<Fleet>,
+    /// Its name among those that read topics.
+    pub group: String,
     pub decoder: Decoder,
     pub progress: Arc<Progress>,
     pub health: Health,
@@ -179,13 +181,17 @@ impl Follow {
     }
 
     async fn tick(mut self, gauges: &mut Gauges, forget: bool, idle: bool) -> Result<Self, Error> {
+        let at = now();
         if !self.progress.caught_up() {
+            if self.progress.as_of().micros() > 0 {
+                metrics::behind(&self.group, self.progress.as_of(), at);
+            }
             return Ok(self);
         }
-        let at = now();
         if idle && !self.progress.cut_off.load(Ordering::Acquire) {
             self.progress.as_of.fetch_max(at.micros(), Ordering::AcqRel);
         }
+        metrics::behind(&self.group, self.progress.as_of(), at);
         let (store, missed) = blocking(self.store, move |store| {
             if forget {
                 store.forget(at)?;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use model::{Domain, Timestamp};
+use model::{Domain, LetterClass, Reason, Timestamp};
 use rusqlite::Connection;
 
 use crate::{
@@ -13,6 +13,37 @@ use crate::{
         query::{self, letters, overview},
     },
 };
+
+/// The group label's topic of a follower that reads every topic.
+const EVERY: &str = "*";
+/// What a person may do to a record or a letter.
+const ACTS: [&str; 3] = ["replay", "discard", "resend"];
+
+/// What may happen here, at zero, so that its first time is an increase.
+pub(crate) fn zeros(fleet: &Fleet) {
+    for (destination, part) in &fleet.destinations {
+        for domain in part.domains.keys().map(|domain| domain.name()) {
+            telemetry::PROPAGATION_SECONDS.with_label_values(&[domain, destination]);
+            for outcome in ["met", "missed"] {
+                telemetry::PROPAGATION_DEADLINES.with_label_values(&[domain, destination, outcome]);
+            }
+        }
+    }
+    for domain in fleet.domains.keys().map(|domain| domain.name()) {
+        for act in ACTS {
+            telemetry::CORRECTIONS.with_label_values(&[domain, act]);
+        }
+        for class in LetterClass::SYMBOLS.iter().map(|class| class.name()) {
+            telemetry::DEAD_LETTER_DETECT_SECONDS.with_label_values(&[domain, class]);
+            telemetry::DEAD_LETTER_RESOLVE_SECONDS.with_label_values(&[domain, class]);
+        }
+    }
+}
+
+/// How old everything is that the tracker says: the age of the newest record it has read, 0 while there are no more.
+pub(crate) fn behind(group: &str, as_of: Timestamp, now: Timestamp) {
+    telemetry::CONSUMER_LAG_SECONDS.with_label_values(&[group, EVERY]).set(now.since(as_of).as_secs_f64());
+}
 
 /// Counts what applying records brought.
 pub(crate) fn count(noted: &[Noted]) {
@@ -75,7 +106,11 @@ impl Gauges {
                 telemetry::PROPAGATION_DEADLINE_SECONDS.with_label_values(&place).set(deadline);
             }
             let refused = Some(("refused", counts.refused)).filter(|(_, count)| *count > 0);
-            for (reason, count) in counts.reasons.iter().map(|(reason, count)| (*reason, *count)).chain(refused) {
+            // A destination that has everything shows a zero instead of nothing.
+            let queued = Reason::Queued.name();
+            let none = Some((queued, 0)).filter(|_| !counts.reasons.contains_key(queued));
+            let reasons = counts.reasons.iter().map(|(reason, count)| (*reason, *count));
+            for (reason, count) in reasons.chain(refused).chain(none) {
                 telemetry::PROPAGATION_WAITING.with_label_values(&[domain.name(), destination, reason]).set(count);
                 waiting.insert([domain.name().to_owned(), destination.clone(), reason.to_owned()]);
             }

@@ -15,6 +15,7 @@ use crate::{
     Args, Config,
     processor::Validator,
     shared::{STAGE, Shared},
+    tally,
     view::{self, REFERRED, View},
 };
 
@@ -65,6 +66,7 @@ impl service::App for App {
         ));
         context.health.not_ready("references", "reading customers and reference codes up to where they were at the start");
 
+        tally::zeros(context.landscape.domains.keys().copied());
         let workers = (0..config.workers).map(|worker| worker_config(&context, &client, &group, worker)).collect();
         let health = context.health;
         let shared = Shared::new(Arc::clone(&context.landscape), topics, reader, writer, registry, view, health.clone());

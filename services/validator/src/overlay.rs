@@ -99,6 +99,7 @@ impl Overlay {
     }
 
     pub(crate) fn drop_all(&mut self) {
+        self.tally.drop_all();
         *self = Self::default();
     }
 }

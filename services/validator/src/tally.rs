@@ -8,6 +8,18 @@ use std::{
 
 use model::{Domain, Finding, LetterClass, Reason, Timestamp};
 
+const STAGE: &str = "validate";
+
+/// What may happen here, at zero, so that its first time is an increase.
+pub(crate) fn zeros(domains: impl Iterator<Item = Domain>) {
+    telemetry::DEAD_LETTER_WRITE_FAILURES.with_label_values(&[STAGE, ""]);
+    for domain in domains {
+        for outcome in ["ok", "duplicate", "stale", "held", "superseded", "dead_lettered", "skipped"] {
+            telemetry::RECORDS.with_label_values(&[domain.name(), STAGE, "", outcome]);
+        }
+    }
+}
+
 /// What happened in a batch.
 #[derive(Default)]
 pub(crate) struct Tally {
@@ -37,8 +49,14 @@ impl Tally {
         self.stages.push((domain, stage, duration));
     }
 
+    /// The batch is not durable: its letters were not written, and are decided again.
+    pub(crate) fn drop_all(&mut self) {
+        let letters = self.letters.len() as u64;
+        telemetry::DEAD_LETTER_WRITE_FAILURES.with_label_values(&[STAGE, ""]).inc_by(letters);
+        *self = Self::default();
+    }
+
     pub(crate) fn tell(&mut self) {
-        const STAGE: &str = "validate";
         for (domain, outcome) in self.records.drain(..) {
             telemetry::RECORDS.with_label_values(&[domain.name(), STAGE, "", outcome]).inc();
         }
