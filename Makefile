@@ -7,7 +7,7 @@ CARGO ?= cargo
 BIN := target/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help install build demo demo-down dev test check fmt lint tidy deny chart bench image image-test clean-demo
+.PHONY: help install build demo demo-down dev test check fmt lint tidy deny chart bench image image-test clean-demo cluster-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -18,9 +18,9 @@ install: ## the Debian packages that are missing (as root or with sudo)
 build: install ## all services, the command line and the development stack
 	$(CARGO) build --locked --workspace
 
-demo: install ## real Kafka, registry, two plants and the fleet on this machine; LANDSCAPE=dir SAMPLE=dir for your own
+demo: install ## real Kafka, registry, two plants and the fleet on this machine; LANDSCAPE=dir SAMPLE=dir for your own, SECURE=1 locked down
 	$(CARGO) build --locked --workspace
-	@$(BIN)/millrace-devstack demo --landscape $(LANDSCAPE) $(if $(SAMPLE),--sample $(SAMPLE))
+	@$(BIN)/millrace-devstack demo --landscape $(LANDSCAPE) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SECURE),--secure)
 
 demo-down: ## end a running demo; its data stays under target/demo
 	@if [ -x $(BIN)/millrace-devstack ]; then $(BIN)/millrace-devstack down; else echo "no demo is running"; fi
@@ -65,6 +65,11 @@ image-test: ## builds the image without a daemon and runs what is in it against 
 
 chart: build ## the chart alone: both Helms, Kubernetes' schemas, every workload as its pod would run
 	$(BIN)/millrace-devstack run -- $(CARGO) test --locked -p millrace-chart
+
+cluster-test: install ## the chart by the real Helm on a real Kubernetes API, and the fleet run from it (3 min; the first time 10 more)
+	@crates/devstack/install.sh openssl
+	$(CARGO) build --locked --workspace
+	@$(BIN)/millrace-cluster
 
 bench: install ## speed and memory, in ratios of one run (tests/bench)
 	$(CARGO) build --locked --release --workspace

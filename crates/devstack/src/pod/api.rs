@@ -81,7 +81,15 @@ impl Api {
     /// # Errors
     /// When the API does not answer or refuses ([`Refused`]).
     pub fn create(&self, collection: &str, object: &Value) -> Result<Value> {
-        self.call(Method::POST, collection, Some(("application/json", object)))
+        self.call(Method::POST, collection, Some(("application/json", serde_json::to_vec(object)?)))
+    }
+
+    /// As [`Api::create`], for an object that is written as YAML.
+    ///
+    /// # Errors
+    /// When the API does not answer or refuses.
+    pub fn create_yaml(&self, collection: &str, text: &str) -> Result<Value> {
+        self.call(Method::POST, collection, Some(("application/yaml", text.as_bytes().to_vec())))
     }
 
     /// Creates an object or leaves it when it is there.
@@ -100,7 +108,7 @@ impl Api {
     /// # Errors
     /// When the API does not answer or refuses.
     pub fn merge(&self, path: &str, patch: &Value) -> Result<Option<Value>> {
-        missing_is_none(self.call(Method::PATCH, path, Some(("application/merge-patch+json", patch))))
+        missing_is_none(self.call(Method::PATCH, path, Some(("application/merge-patch+json", serde_json::to_vec(patch)?))))
     }
 
     /// Deletes an object; one that is gone or is another one by now is left alone.
@@ -108,7 +116,7 @@ impl Api {
     /// # Errors
     /// When the API does not answer or refuses.
     pub fn delete(&self, path: &str, options: &Value) -> Result<()> {
-        match self.call(Method::DELETE, path, Some(("application/json", options))) {
+        match self.call(Method::DELETE, path, Some(("application/json", serde_json::to_vec(options)?))) {
             Err(error) if matches!(status_of(&error), Some(404 | 409)) => Ok(()),
             other => other.map(|_| ()),
         }
@@ -118,14 +126,14 @@ impl Api {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let request = self.client.get(format!("{}/readyz", self.url)).bearer_auth(&self.token);
-        self.runtime.block_on(request.send()).is_ok_and(|response| response.status().is_success())
+        self.runtime.block_on(async { request.send().await }).is_ok_and(|response| response.status().is_success())
     }
 
-    fn call(&self, method: Method, path: &str, body: Option<(&str, &Value)>) -> Result<Value> {
+    fn call(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Value> {
         let doing = || format!("asking the Kubernetes API for {method} {path}");
         let mut request = self.client.request(method.clone(), format!("{}{path}", self.url)).bearer_auth(&self.token);
         if let Some((kind, body)) = body {
-            request = request.header(CONTENT_TYPE, kind).body(serde_json::to_vec(body)?);
+            request = request.header(CONTENT_TYPE, kind).body(body);
         }
         let answer = self.runtime.block_on(async {
             let response = request.send().await?;

@@ -266,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn where_no_root_of_its_own_can_be_had_paths_are_replaced_in_words() {
+        let folder = Path::new("/pods/sink");
+        let seen = vec![Seen { source: folder.join("landscape"), path: "/etc/landscape".to_owned(), is_read_only: true }];
+        let words = ["/usr/local/bin/millrace-sink", "--landscape", "/etc/landscape"];
+        let launch = Ground::Words.launch(container(&words, Path::new("/built"), folder.join("root"), seen)).unwrap();
+        let expected = ["-i", "GREETING=it's me", "/built/millrace-sink", "--landscape", "/pods/sink/landscape"];
+        assert_eq!(launch.arguments, expected);
+    }
+
+    #[test]
     fn a_container_runs_as_its_user_without_capabilities() {
         if !Ground::of_this_machine().is_root() {
             return;

@@ -335,12 +335,16 @@ impl Node {
     /// The scheduler's part: a pod whose claims are bound goes to this node.
     fn bind(&self, pod: &Value) -> Result<()> {
         let (namespace, name) = (text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"]));
+        let place = format!("{namespace}/{name}");
         for claim in claims(pod) {
             let claim = self.api.get(&format!("/api/v1/namespaces/{namespace}/persistentvolumeclaims/{claim}"))?;
-            if claim.unwrap_or_default()["status"]["phase"] != "Bound" {
+            let claim = claim.unwrap_or_default();
+            if claim["status"]["phase"] != "Bound" {
+                self.problem(&place, format!("it waits for the claim {}, which is not bound", text(&claim["metadata"]["name"])));
                 return Ok(());
             }
         }
+        self.forget_problem(&place);
         let binding = json!({
             "apiVersion": "v1", "kind": "Binding", "metadata": {"name": name, "namespace": namespace},
             "target": {"apiVersion": "v1", "kind": "Node", "name": self.options.node},

@@ -4,6 +4,7 @@
 
 mod base;
 mod demo;
+mod pod;
 mod simulators;
 mod stack;
 mod supervision;
