@@ -8,6 +8,7 @@ rust=$(sed -n 's/^ARG RUST_VERSION=//p' deploy/Dockerfile)
 debian=$(sed -n 's/^ARG DEBIAN=//p' deploy/Dockerfile)
 name=docker.io/library/rust:$rust-slim-$debian
 
+[ "$(id -u)" -eq 0 ] || { echo "making a base image needs root (debootstrap)" >&2; exit 1; }
 if buildah inspect --type image "$name" >/dev/null 2>&1; then
     exit 0
 fi

@@ -20,7 +20,7 @@ if [ ! -x "$deny" ]; then
 fi
 
 "$deny" --locked check licenses bans sources
-if "$deny" --locked fetch db; then
+if timeout 60 "$deny" --locked fetch db; then
     "$deny" --locked check advisories
 elif [ "${ADVISORIES:-}" = required ]; then
     echo "advisories NOT checked: their database cannot be fetched" >&2

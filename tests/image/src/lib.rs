@@ -10,6 +10,7 @@ pub mod debian;
 pub mod native;
 pub mod notices;
 pub mod sbom;
+mod schema;
 pub mod trial;
 
 /// The programs of the image.

@@ -12,9 +12,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::{
-    PROGRAMS,
+    PROGRAMS, SBOM,
     check::{self, Commit},
     container::{Container, Usage},
+    schema,
 };
 
 const TAG: &str = "localhost/millrace:dev";
@@ -47,6 +48,7 @@ pub fn run(setting: &Setting) -> Result<()> {
     let container = Container::of(&buildah, TAG)?;
     none("files", check::files(container.root())?)?;
     none("list", check::list(container.root())?)?;
+    none("list", schema::deviations(&setting.folder, &container.root().join(SBOM))?)?;
     eprintln!("image {TAG}: {}", sizes(&buildah, container.root())?);
     for program in PROGRAMS {
         let said = container.run(&[], &[program, "--version"])?;
