@@ -50,6 +50,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "MILLRACE_SERVER", value_name = "URL", hide_env_values = true)]
     pub(crate) server: Option<String>,
 
+    /// File with the bearer token for the tracker
+    #[arg(long, global = true, env = "MILLRACE_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
+    pub(crate) token_file: Option<PathBuf>,
+
     /// Entry of contexts.yaml: server, token, brokers, registry
     #[arg(long, global = true, env = "MILLRACE_CONTEXT", value_name = "NAME", hide_env_values = true)]
     pub(crate) context: Option<String>,

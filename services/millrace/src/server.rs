@@ -71,16 +71,12 @@ impl Answer {
 
 impl Server {
     pub(crate) fn find(global: &Global) -> Result<Self, Failure> {
-        let mut token = None;
+        let mut token_file = global.token_file.clone();
         let address = if let Some(server) = &global.server {
             server.clone()
         } else if let Some(name) = &global.context {
             let context = NamedContext::read(name)?;
-            if let Some(file) = &context.token_file {
-                let text = std::fs::read_to_string(file)
-                    .map_err(|error| Failure::usage(format!("reading token_file {}: {error}", file.display())))?;
-                token = Some(text.trim().to_owned());
-            }
+            token_file = token_file.or(context.token_file);
             context.server.ok_or_else(|| Failure::usage(format!("context `{name}` names no server")))?
         } else if let Some(demo) = Demo::find()? {
             if !global.output().quiet {
@@ -92,6 +88,12 @@ impl Server {
                 "where is the tracker? Name it with --server URL, MILLRACE_SERVER or --context, or run in the folder of a demo",
             ));
         };
+        let read = |file: PathBuf| {
+            std::fs::read_to_string(&file)
+                .map(|text| text.trim().to_owned())
+                .map_err(|error| Failure::usage(format!("reading the token file {}: {error}", file.display())))
+        };
+        let token = token_file.map(read).transpose()?;
         let base = Url::parse(&format!("{}/api/v1/", address.trim_end_matches('/')))
             .map_err(|error| Failure::usage(format!("`{address}` is not a URL such as http://127.0.0.1:8080: {error}")))?;
         let client = reqwest::Client::builder()
@@ -173,7 +175,8 @@ fn refusal(status: StatusCode, body: &Value) -> Failure {
     let text = if code.is_empty() { format!("the tracker answers {status}") } else { format!("{detail}   ({code})") };
     match status {
         StatusCode::NOT_FOUND => Failure::not_found(detail),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::denied(text),
+        StatusCode::UNAUTHORIZED => Failure::denied(format!("{text}; name its file with --token-file or MILLRACE_TOKEN_FILE")),
+        StatusCode::FORBIDDEN => Failure::denied(text),
         StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => Failure::usage(text),
         StatusCode::SERVICE_UNAVAILABLE => Failure::unreachable(text),
         _ => Failure::failed(text),

@@ -1,10 +1,11 @@
 //! The JSON API under `/api/v1`. Reads come from the store (eventually consistent: `X-Millrace-As-Of` says as of when), acts
 //! become an audit entry and then a command on a topic.
 //!
-//! Without configured authentication the tracker listens on loopback only, and the actor is `local/` and the name that the
-//! caller states in `X-Millrace-Actor`. Keys contain `/`, so a key travels as the query parameter `key`; unknown query
+//! Without configured authentication (`--api-tokens`) the tracker listens on loopback only, and the actor is `local/` and the name that
+//! the caller states in `X-Millrace-Actor`; with it the actor is the token's name, and a stated name follows behind a `/`. Keys contain `/`, so a key travels as the query parameter `key`; unknown query
 //! parameters are refused. Lists are `{version, items, next, total?}`. Errors are `application/problem+json` with a stable `code`.
 
+mod about;
 mod ask;
 mod destinations;
 mod letters;
@@ -13,19 +14,23 @@ mod plans;
 mod problem;
 mod records;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, uri::Authority},
+    http::{
+        HeaderName, HeaderValue,
+        header::{AUTHORIZATION, WWW_AUTHENTICATE},
+        uri::Authority,
+    },
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use serde::Serialize;
 
-use crate::{act::Acts, fleet::Fleet, follow::Progress, store::Reads};
+use crate::{act::Acts, fleet::Fleet, follow::Progress, store::Reads, tokens::Tokens};
 
 pub use problem::Problem;
 
@@ -38,6 +43,10 @@ pub struct Api {
     pub acts: Option<Arc<Acts>>,
     pub progress: Arc<Progress>,
     pub reader: Arc<avro::Reader>,
+    /// None: nobody signs in, and only this machine may ask.
+    pub tokens: Option<Arc<Tokens>>,
+    /// Where the store lies.
+    pub store: Arc<Path>,
 }
 
 impl Api {
@@ -77,6 +86,7 @@ impl<T> Listed<T> {
 /// The routes of `/api/v1`.
 pub fn router(api: Api) -> Router {
     let routes = Router::new()
+        .route("/about", get(about::get))
         .route("/overview", get(overview::get))
         .route("/records/{domain}", get(records::find))
         .route("/records/{domain}/history", get(records::history))
@@ -101,17 +111,38 @@ pub fn router(api: Api) -> Router {
         .nest("/api/v1", routes)
         .fallback(|| async { Problem::new(404, "NOT_FOUND", "no such path; the API is below /api/v1") })
         .method_not_allowed_fallback(|| async { Problem::new(405, "METHOD_NOT_ALLOWED", "this path takes another method") })
-        .layer(middleware::from_fn(same_machine))
+        .layer(middleware::from_fn_with_state(api.clone(), admit))
         .layer(middleware::from_fn_with_state(api.clone(), stamp))
         .with_state(api)
 }
 
-/// Nobody signs in, so only this machine may ask, and no page of another site through a browser on it: neither by a foreign
-/// `Origin` nor by a name that somebody pointed at 127.0.0.1.
-async fn same_machine(request: Request, next: Next) -> Result<Response, Problem> {
-    match foreign(&request) {
-        Some(why) => Err(Problem::new(403, "FOREIGN_ORIGIN", why)),
-        None => Ok(next.run(request).await),
+/// Who has signed in, for the handlers: set here, never taken from outside.
+pub(crate) const SIGNED_IN: HeaderName = HeaderName::from_static("x-millrace-signed-in");
+
+/// With tokens: whoever has one, under its name. Without: nobody signs in, so only this machine may ask, and no page of another site
+/// through a browser on it, neither by a foreign `Origin` nor by a name that somebody pointed at 127.0.0.1.
+async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    request.headers_mut().remove(SIGNED_IN);
+    let Some(tokens) = &api.tokens else {
+        return match foreign(&request) {
+            Some(why) => Problem::new(403, "FOREIGN_ORIGIN", why).into_response(),
+            None => next.run(request).await,
+        };
+    };
+    let credentials = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = credentials.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let name = token.and_then(|(_, token)| tokens.name_of(token.trim()));
+    match name.and_then(|name| HeaderValue::from_str(&name).ok()) {
+        Some(name) => {
+            request.headers_mut().insert(SIGNED_IN, name);
+            next.run(request).await
+        }
+        // Whether a token was missing, old or mistyped is nobody's business who has none.
+        None => {
+            let mut response = Problem::new(401, "NOT_SIGNED_IN", "the tracker wants a bearer token").into_response();
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+        }
     }
 }
 

@@ -82,6 +82,7 @@ impl service::App for App {
             progress: Arc::clone(&progress),
             reader: Arc::clone(&reader),
             tokens: config.tokens,
+            store: config.store.into(),
         };
         context.health.not_ready("store", "reading the topics up to where they were at the start");
         metrics::zeros(&fleet);

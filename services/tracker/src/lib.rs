@@ -20,10 +20,14 @@ pub mod fleet;
 pub mod follow;
 mod metrics;
 pub mod store;
+pub mod tokens;
 pub mod why;
 
 pub use app::App;
 pub use config::{Args, Config};
+
+/// Version of this build.
+const BUILD: &str = env!("CARGO_PKG_VERSION");
 
 /// The one clock of the tracker.
 fn now() -> model::Timestamp {

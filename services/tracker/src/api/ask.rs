@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Query, Request, rejection::JsonRejection},
-    http::{HeaderMap, request::Parts},
+    http::{HeaderMap, HeaderName, request::Parts},
 };
 use model::{Domain, RecordKey, Timestamp};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -77,11 +77,17 @@ impl Reason {
     }
 }
 
-/// Nobody has signed in, so the name is the caller's word and marked as such.
+/// The token's name, behind it what the caller says of himself. Where nobody signs in, the name is the caller's word and marked as such.
 pub(super) fn actor(headers: &HeaderMap) -> String {
-    let stated = headers.get("x-millrace-actor").and_then(|name| name.to_str().ok()).unwrap_or("unknown");
-    let name: String = stated.chars().filter(|character| !character.is_control()).take(100).collect();
-    format!("local/{}", name.trim_start_matches("local/"))
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let stated: Option<String> = text(&HeaderName::from_static("x-millrace-actor"))
+        .map(|stated| stated.chars().filter(|character| !character.is_control()).take(100).collect());
+    match (text(&super::SIGNED_IN), stated) {
+        (Some(name), None) => name.to_owned(),
+        (Some(name), Some(stated)) if stated == name => stated,
+        (Some(name), Some(stated)) => format!("{name}/{stated}"),
+        (None, stated) => format!("local/{}", stated.as_deref().unwrap_or("unknown").trim_start_matches("local/")),
+    }
 }
 
 /// A page's size: 1 to 500.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tracker::{
     api::{self, Api},
     follow::Progress,
+    tokens::Tokens,
 };
 
 use crate::{
@@ -21,6 +22,10 @@ struct Served {
 
 /// A tracker that only reads: everything but the acts that need brokers.
 async fn served(log: &Log, caught_up: bool) -> Served {
+    served_to(log, caught_up, None).await
+}
+
+async fn served_to(log: &Log, caught_up: bool, tokens: Option<Arc<Tokens>>) -> Served {
     let fixture = Fixture::new();
     fixture.open().apply(&log.records).unwrap();
     let progress = Arc::new(Progress::default());
@@ -33,6 +38,8 @@ async fn served(log: &Log, caught_up: bool) -> Served {
         acts: None,
         progress,
         reader: Arc::new(avro::Reader::default()),
+        tokens,
+        store: fixture.path().into(),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/api/v1", listener.local_addr().unwrap());
@@ -206,4 +213,41 @@ fn every_code_of_the_api_has_its_page() {
     for code in codes {
         assert!(root.join(format!("../../docs/errors/{code}.md")).exists(), "docs/errors/{code}.md is missing");
     }
+}
+
+#[tokio::test]
+async fn with_tokens_only_their_owners_are_answered_and_a_refusal_explains_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    let token = "a".repeat(32);
+    std::fs::write(&file, format!("ops {token}\n")).unwrap();
+    let tokens = Tokens::open(&file).unwrap();
+    let tracker = served_to(&story(), true, Some(Arc::new(tokens))).await;
+    let client = reqwest::Client::new();
+    let ask = |credentials: Option<String>| {
+        // By a name that is not loopback's: whoever has a token may ask from anywhere.
+        let mut request = client.get(format!("{}/overview", tracker.url)).header("host", "tracker.example");
+        if let Some(credentials) = credentials {
+            request = request.header("authorization", credentials);
+        }
+        request.send()
+    };
+    assert_eq!(ask(Some(format!("Bearer {token}"))).await.unwrap().status(), StatusCode::OK);
+    for credentials in [None, Some("Bearer wrong".to_owned()), Some(format!("Basic {token}")), Some(token.clone())] {
+        let refused = ask(credentials.clone()).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{credentials:?}");
+        assert_eq!(refused.headers()["www-authenticate"], "Bearer");
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["code"], "NOT_SIGNED_IN");
+    }
+}
+
+#[tokio::test]
+async fn the_doctor_learns_landscape_clock_and_disk() {
+    let tracker = served(&story(), true).await;
+    let (status, about) = tracker.get("about").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(about["policy_version"].as_str().is_some_and(|version| !version.is_empty()), "{about}");
+    assert!(about["store"]["free_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{about}");
+    assert_eq!(about["destinations"][0]["state"], "unknown", "no sink has spoken: {about}");
 }
