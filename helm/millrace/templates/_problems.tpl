@@ -9,6 +9,7 @@
 {{- $problems = concat $problems (include "millrace.identityProblems" . | fromJsonArray) -}}
 {{- $problems = concat $problems (include "millrace.provisioningProblems" . | fromJsonArray) -}}
 {{- $problems = concat $problems (include "millrace.accessProblems" . | fromJsonArray) -}}
+{{- $problems = concat $problems (include "millrace.alertProblems" . | fromJsonArray) -}}
 {{- range $name, $over := $values.destinations -}}
 {{- if not (kindIs "invalid" $over) -}}
 {{- $problems = concat $problems (include "millrace.sinkProblems" (dict "root" $ "name" $name "values" (mergeOverwrite (deepCopy $values.sink) (deepCopy $over))) | fromJsonArray) -}}
@@ -133,6 +134,21 @@
 {{- end -}}
 {{- if and $tracker.ingress.enabled (not $tracker.ingress.hosts) }}{{ $problems = append $problems "tracker.ingress.hosts is empty: name the host that people type" }}{{ end -}}
 {{- if and $tracker.gateway.enabled (not $tracker.gateway.parentRefs) }}{{ $problems = append $problems "tracker.gateway.parentRefs is empty: name the Gateway that the route belongs to" }}{{ end -}}
+{{- $problems | toJson -}}
+{{- end }}
+
+{{/* A name that no alert has would leave the alert on without a word. */}}
+{{- define "millrace.alertProblems" -}}
+{{- $problems := list -}}
+{{- $known := list -}}
+{{- range $path, $bytes := .Files.Glob "rules/*.yaml" -}}
+{{- range (fromYaml ($.Files.Get $path)).groups -}}
+{{- range .rules }}{{ with get . "alert" }}{{ $known = append $known (trimPrefix "Millrace" .) }}{{ end }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.metrics.prometheusRule.exclude -}}
+{{- if not (has (trimPrefix "Millrace" .) $known) }}{{ $problems = append $problems (printf "metrics.prometheusRule.exclude: there is no alert %s (there are: %s)" . (join ", " $known)) }}{{ end -}}
+{{- end -}}
 {{- $problems | toJson -}}
 {{- end }}
 

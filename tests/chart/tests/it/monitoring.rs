@@ -45,7 +45,7 @@ fn alerts_are_one_object_a_group_without_the_excluded_ones_with_owner_runbook_an
         }
     }
     assert!(alerts.iter().any(|alert| alert == "MillracePropagationStalled"), "{alerts:?}");
-    for excluded in ["MillraceCanaryMissing", "MillraceRebalancing"] {
+    for excluded in ["MillraceSourceSilent", "MillraceRebalancing"] {
         assert!(!alerts.iter().any(|alert| alert == excluded), "{excluded} was excluded");
     }
     let text = rules.iter().map(|one| one.0.to_string()).collect::<String>();

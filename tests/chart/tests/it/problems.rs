@@ -90,6 +90,11 @@ fn each_contradiction_has_its_sentence() {
         ),
         (&minimal, "tracker: {auth: {existingSecret: t}, ingress: {enabled: true}}", "tracker.ingress.hosts is empty"),
         (&minimal, "tracker: {auth: {existingSecret: t}, gateway: {enabled: true}}", "tracker.gateway.parentRefs is empty"),
+        (
+            &minimal,
+            "metrics: {prometheusRule: {exclude: [Rebalancing, NoSuchAlert]}}",
+            "metrics.prometheusRule.exclude: there is no alert NoSuchAlert (there are: ",
+        ),
         (&minimal, "doctor: {auth: {existingSecret: t}}", "doctor.auth.existingSecret needs tracker.auth.existingSecret"),
         (
             &minimal,
