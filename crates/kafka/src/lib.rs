@@ -13,6 +13,7 @@
 //! Invariant: no type of rdkafka crosses this crate's public interface.
 //! Invariant: a partition is always explicit; no client ever chooses one.
 
+pub mod cluster;
 mod config;
 mod context;
 mod error;

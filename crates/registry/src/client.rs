@@ -131,6 +131,34 @@ impl Client {
         })
     }
 
+    /// The level of a subject; the registry's where it has none of its own.
+    pub(crate) async fn compatibility_level(&self, subject: &str) -> Result<String, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(alias = "compatibility", rename = "compatibilityLevel")]
+            level: String,
+        }
+        let path = format!("/config/{}?defaultToGlobal=true", encoded(subject));
+        let empty = serde_json::Value::Null;
+        let answer: Answer =
+            self.request("config", || async { self.send(reqwest::Method::GET, &path, &empty, subject).await }).await?;
+        Ok(answer.level)
+    }
+
+    /// The addresses, without a slash at the end.
+    pub(crate) fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// An answer of some path, when there is one of that shape.
+    pub(crate) async fn peek<T: serde::de::DeserializeOwned>(&self, url: &str) -> Option<T> {
+        let mut request = self.http.get(url);
+        if let Some(username) = &self.username {
+            request = request.basic_auth(username, self.password.as_deref());
+        }
+        request.send().await.ok()?.error_for_status().ok()?.json().await.ok()
+    }
+
     pub(crate) async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
         let path = format!("/config/{}", encoded(subject));
         let body = json!({"compatibility": level});
@@ -174,7 +202,7 @@ impl Client {
                 .request(method.clone(), format!("{url}{path}"))
                 .header("content-type", "application/vnd.schemaregistry.v1+json")
                 .header("accept", "application/vnd.schemaregistry.v1+json, application/json")
-                .body(body.to_string());
+                .body(if body.is_null() { String::new() } else { body.to_string() });
             if let Some(username) = &self.username {
                 request = request.basic_auth(username, self.password.as_deref());
             }

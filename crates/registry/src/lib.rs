@@ -13,6 +13,7 @@
 mod canonical;
 mod client;
 mod error;
+mod kind;
 mod patience;
 
 use std::{
@@ -124,6 +125,20 @@ impl Registry {
         Err(Error::NotFound { what: format!("this build's schema in subject `{subject}`; run `millrace schemas register`") })
     }
 
+    /// Every version of a subject with its text, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when there is no such subject; otherwise transient.
+    pub async fn versions(&self, subject: &str) -> Result<Vec<(u32, String)>, Error> {
+        let mut numbers = self.inner.client.versions(subject).await?;
+        numbers.sort_unstable();
+        let mut versions = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            versions.push((number, self.inner.client.version(subject, number).await?.1));
+        }
+        Ok(versions)
+    }
+
     /// Registers a schema, minified; the id of the one that is there already, if it is.
     ///
     /// # Errors
@@ -148,6 +163,19 @@ impl Registry {
             Err(Error::NotFound { .. }) => Ok(Vec::new()),
             other => other,
         }
+    }
+
+    /// Which product it is and which version, as far as it says so. For people; nothing acts on it.
+    pub async fn kind(&self) -> String {
+        kind::kind(&self.inner.client).await
+    }
+
+    /// The compatibility level that holds for a subject, its own or the registry's.
+    ///
+    /// # Errors
+    /// Transient, or a refusal.
+    pub async fn compatibility(&self, subject: &str) -> Result<String, Error> {
+        self.inner.client.compatibility_level(subject).await
     }
 
     /// Sets a subject's level, such as `FULL_TRANSITIVE`.
