@@ -36,6 +36,24 @@ pub struct Credentials {
     pub authority: PathBuf,
 }
 
+impl Credentials {
+    /// Settings of each of its Kafka clients: its own options for TLS ask for passwords, which PEM files do not have.
+    fn settings(&self) -> Vec<String> {
+        let (own, authority) = (self.own.display().to_string(), self.authority.display().to_string());
+        let settings = [
+            ("security.protocol", "SSL"),
+            ("ssl.keystore.type", "PEM"),
+            ("ssl.keystore.location", own.as_str()),
+            ("ssl.truststore.type", "PEM"),
+            ("ssl.truststore.location", authority.as_str()),
+        ];
+        ["admin", "consumer", "producer"]
+            .iter()
+            .flat_map(|client| settings.map(|(name, value)| format!("-Dapicurio.kafkasql.{client}.{name}={value}")))
+            .collect()
+    }
+}
+
 /// A running registry.
 #[derive(Clone, Debug)]
 pub struct Registry {
@@ -80,25 +98,28 @@ impl Registry {
             ("QUARKUS_HTTP_HOST".to_owned(), "127.0.0.1".to_owned()),
             ("QUARKUS_HTTP_PORT".to_owned(), self.port.to_string()),
         ];
+        let mut secured = Vec::new();
         if let Storage::Kafka { brokers, credentials } = &self.storage {
             let mut set = |name: &str, value: &str| environment.push((name.to_owned(), value.to_owned()));
             set("APICURIO_STORAGE_KIND", "kafkasql");
             set("APICURIO_KAFKASQL_BOOTSTRAP_SERVERS", brokers);
-            if let Some(Credentials { own, authority }) = credentials {
-                // Its groups begin like its topics, so that one grant names them.
-                set("REGISTRY_ID", "kafkasql-registry");
-                set("APICURIO_KAFKASQL_SECURITY_PROTOCOL", "SSL");
-                set("APICURIO_KAFKASQL_SSL_KEYSTORE_TYPE", "PEM");
-                set("APICURIO_KAFKASQL_SSL_KEYSTORE_LOCATION", &own.display().to_string());
-                set("APICURIO_KAFKASQL_SECURITY_SSL_TRUSTSTORE_TYPE", "PEM");
-                set("APICURIO_KAFKASQL_SECURITY_SSL_TRUSTSTORE_LOCATION", &authority.display().to_string());
+            if let Some(credentials) = credentials {
+                // Everything of it on the broker begins alike, so that one grant names it.
+                set("APICURIO_KAFKASQL_CONSUMER_GROUP_PREFIX", "kafkasql-");
+                set("APICURIO_EVENTS_KAFKA_TOPIC", "kafkasql-events");
+                secured = credentials.settings();
             }
         }
         let jar = self.java.registry.to_str().context("reading the registry's path")?;
         let process = supervisor.spawn(Launch {
             name: "registry".to_owned(),
             program: "java".into(),
-            arguments: ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-jar", jar].map(str::to_owned).to_vec(),
+            arguments: ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+                .map(str::to_owned)
+                .into_iter()
+                .chain(secured)
+                .chain(["-jar".to_owned(), jar.to_owned()])
+                .collect(),
             environment,
         })?;
         wait_until("the schema registry", process, START, |_| subjects_answer(self.port))

@@ -39,6 +39,9 @@ enum Command {
         /// Where data and logs stay
         #[arg(long, default_value = "target/demo")]
         folder: PathBuf,
+        /// TLS, an identity per process, and nobody may do more than his job
+        #[arg(long)]
+        secure: bool,
     },
     /// End a running demo
     Down {
@@ -67,7 +70,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Demo { landscape, sample, folder } => show(DemoOptions { landscape, sample, folder }),
+        Command::Demo { landscape, sample, folder, secure } => show(DemoOptions { landscape, sample, folder, secure }),
         Command::Down { folder } => {
             let was_running = demo::down(&folder)?;
             progress::say(if was_running { "the demo has ended" } else { "no demo is running" });

@@ -17,7 +17,7 @@ use crate::{
     mes::Manners,
     progress::Progress,
     provision::{provision, provision_as, read_landscape},
-    secure::{BOOTSTRAP, SecureOptions, Secured, Way},
+    secure::{BOOTSTRAP, PROVISIONER, SecureOptions, Secured, Way},
     shared,
     supervise::Supervisor,
     systems::{Systems, SystemsOptions},
@@ -25,9 +25,6 @@ use crate::{
 
 /// How long a fleet may take to be ready while other tests use the machine.
 const READY: Duration = Duration::from_secs(120);
-
-/// Creates topics and registers schemas, on a secured stack.
-const PROVISIONER: &str = "provisioner";
 
 /// What a stack is made of.
 #[derive(Clone, Debug)]

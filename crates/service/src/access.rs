@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use landscape::{DestinationConnector, Landscape, Security, SourceConnector};
+use serde::Deserialize;
 
 use crate::Exit;
 
-/// Identity towards Kafka and the schema registry, and where the landscape's relative secret files lie.
-#[derive(Args, Clone, Debug, Default)]
+/// Identity towards Kafka and the schema registry, and where the landscape's relative secret files lie. As a document it has the options'
+/// names: the demo writes it for the command line.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[command(next_help_heading = "Identity (secrets only as files)")]
 pub struct Access {
     /// SASL mechanism: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN [default: the landscape's, or SCRAM-SHA-512]

@@ -20,6 +20,8 @@ pub(crate) struct Demo {
     pub(crate) registry: String,
     pub(crate) landscape: String,
     pub(crate) topic_prefix: String,
+    /// Who one is on a secured demo.
+    pub(crate) access: Option<service::Access>,
     plants: BTreeMap<String, Plant>,
 }
 

@@ -62,6 +62,8 @@ impl World {
         let base = Base::throwaway(&folder, Progress::Shown, Vec::new())?;
         let demo = folder.join("target/demo");
         let sample = Sample::copy(&folder.join("landscape"), PREFIX)?;
+        // A file that is written all the time is taken all the time.
+        sample.edit("sources/erp.yaml", "after: keep", "after: keep, settle: 100ms")?;
         // One plant more than the landscape names: it is added later.
         add_plant(&sample)?;
         let systems = systems(&sample, &demo)?;
@@ -114,7 +116,10 @@ impl World {
         let file = DemoFile {
             version: 1,
             pid: std::process::id(),
-            server: format!("http://{tracker}:8080"),
+            server: {
+                let _ = tracker;
+                "http://127.0.0.1:8080".to_owned()
+            },
             brokers: self.addresses().brokers,
             registry: self.addresses().registry,
             landscape: self.sample.landscape.clone(),
@@ -122,6 +127,7 @@ impl World {
             plants: plants.collect(),
             sources: folders.collect::<BTreeMap<_, _>>(),
             processes: Vec::new(),
+            access: None,
         };
         let path = self.folder.join("target/demo/demo.json");
         fs::write(&path, serde_json::to_string_pretty(&file)?).with_context(|| format!("writing {}", path.display()))?;
@@ -164,8 +170,10 @@ fn prepare(api: &Api, systems: &Systems, folder: &Path) -> Result<()> {
         cluster::volume(api, &claim, drop, Some((NAMESPACE, &claim)))?;
         cluster::claim(api, NAMESPACE, &claim)?;
     }
-    for number in 0..3 {
-        cluster::volume(api, &format!("block-{number}"), &folder.join(format!("volumes/{number}")), None)?;
+    // Each for its claim: an install before this one must not take it.
+    for replica in 0..2 {
+        let claim = format!("store-millrace-tracker-{replica}");
+        cluster::volume(api, &claim, &folder.join("volumes").join(&claim), Some((NAMESPACE, &claim)))?;
     }
     Ok(())
 }

@@ -22,12 +22,13 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use crate::{
-    base::Base,
+    base::{Addresses, Base},
     fetch,
     fleet::{Fleet, FleetOptions},
     interrupt,
     progress::Progress,
-    provision::{provision, read_landscape},
+    provision::{provision, provision_as, read_landscape},
+    secure::{OPERATOR, PROVISIONER, SecureOptions},
     supervise::{Supervisor, describe},
     systems::{Systems, SystemsOptions, short_name},
 };
@@ -50,6 +51,8 @@ pub struct DemoOptions {
     pub sample: Option<PathBuf>,
     /// Data, logs, and the file that tells the command line where everything is.
     pub folder: PathBuf,
+    /// TLS, an identity per process, exactly the grants of the list of topics.
+    pub secure: bool,
 }
 
 /// `demo.json`: where everything of a running demo is.
@@ -65,6 +68,9 @@ pub struct DemoFile {
     pub plants: BTreeMap<String, Plant>,
     pub sources: BTreeMap<String, Source>,
     pub processes: Vec<Running>,
+    /// Options by which the command line is the operator, on a secured demo: files, never a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -155,7 +161,11 @@ struct Demo {
 
 impl Demo {
     fn start(options: &DemoOptions, landscape: &Landscape, runtime: &Handle) -> Result<Self> {
-        let base = Base::lasting(&options.folder, Progress::Shown, None)?;
+        let topics = avro::Topics::new(landscape.kafka.topic_prefix.clone());
+        let secure = options.secure.then(|| SecureOptions::new(landscape::rights(landscape, &topics)));
+        let base = Base::lasting(&options.folder, Progress::Shown, secure)?;
+        let accounts = base.secured.as_ref().map(|secured| secured.accounts.clone());
+        let Addresses { brokers, registry } = base.addresses();
         let folder = base.supervisor.folder().to_owned();
         let systems = Systems::start(
             landscape,
@@ -168,18 +178,24 @@ impl Demo {
             },
         )?;
         let step = Progress::Shown.step("creating topics and registering schemas");
-        let topics = avro::Topics::new(landscape.kafka.topic_prefix.clone());
-        runtime.block_on(provision(landscape, &topics, &base.broker.address, &base.registry.url))?;
+        match &accounts {
+            None => runtime.block_on(provision(landscape, &topics, &brokers, &registry))?,
+            Some(accounts) => {
+                let client = accounts.client(&brokers, PROVISIONER, PROVISIONER);
+                let registry = accounts.registry(&registry, PROVISIONER);
+                runtime.block_on(provision_as(landscape, &topics, &client, registry))?;
+            }
+        }
         drop(step);
 
         let fleet_options = FleetOptions {
             landscape: options.landscape.canonicalize().context("finding the landscape")?,
-            brokers: base.broker.address.clone(),
-            registry: base.registry.url.clone(),
+            brokers,
+            registry,
             topic_prefix: None,
             session_timeout: None,
             environment: Vec::new(),
-            access: None,
+            access: accounts,
             secrets: None,
         };
         let mut demo = Self {
@@ -223,13 +239,15 @@ impl Demo {
             .rest
             .iter()
             .map(|(name, source)| (name.clone(), Source::Rest { endpoint: source.url(), control: source.control_url() }));
+        let addresses = self.base.addresses();
         let base = self.base.supervisor.processes().iter();
+        let access = self.fleet.options().access.as_ref().map(|accounts| accounts.options(OPERATOR));
         let file = DemoFile {
             version: 1,
             pid: std::process::id(),
             server: self.fleet.server().context("finding the tracker's address")?,
-            brokers: self.base.broker.address.clone(),
-            registry: self.base.registry.url.clone(),
+            brokers: addresses.brokers,
+            registry: addresses.registry,
             landscape: self.landscape.clone(),
             topic_prefix: self.topic_prefix.clone(),
             plants: plants.collect(),
@@ -238,6 +256,9 @@ impl Demo {
                 .chain(self.fleet.running().map(|process| &*process))
                 .map(|process| Running { name: process.name.clone(), pid: process.pid(), log: process.log.clone() })
                 .collect(),
+            access: access.map(|options| {
+                options.into_iter().map(|(option, value)| (option.trim_start_matches('-').to_owned(), value)).collect()
+            }),
         };
         let path = self.folder.join("demo.json");
         let next = self.folder.join("demo.json.next");
@@ -250,6 +271,9 @@ impl Demo {
         let mut screen = Screen::new();
         self.load(&mut screen, started)?;
         if !interrupt::is_requested() {
+            if self.base.secured.is_some() {
+                screen.print(&self.who_is_who());
+            }
             screen.print(&if self.is_sample_company() { tour::text(&self.shown_folder) } else { self.other_landscape() });
         }
         while !interrupt::is_requested() {
@@ -261,6 +285,14 @@ impl Demo {
         }
         screen.close();
         Ok(())
+    }
+
+    fn who_is_who(&self) -> String {
+        format!(
+            "Secured: TLS, a user with a password and its own grants for each process (`millrace topics rights` lists them). In this folder\n\
+             `millrace topics plan` is the operator, who looks and reads no record; everybody's files are in {}\n",
+            self.shown_folder.join("secrets").display()
+        )
     }
 
     /// Whether the records are there that the tour talks of.

@@ -31,14 +31,12 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use super::authority::Certified;
+use super::{PROVISIONER, authority::Certified};
 use crate::ports;
 
 /// Name → password of whom it lets in.
 type Passwords = BTreeMap<String, String>;
 
-/// Who may change something in the registry.
-const WRITER: &str = "provisioner";
 const LIMIT: Duration = Duration::from_secs(30);
 /// A peer that begins no TLS in this time is not waited for.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -168,7 +166,7 @@ async fn pass(State(behind): State<Behind>, request: Request<Body>) -> Response 
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let reads = request.method() == Method::GET || path.contains("/compatibility/");
-    if !reads && name != WRITER {
+    if !reads && name != PROVISIONER {
         return (StatusCode::FORBIDDEN, refusal(403, &format!("{name} may only read"))).into_response();
     }
     match forward(&behind, request, &path).await {

@@ -26,6 +26,10 @@ pub use listeners::{BOOTSTRAP, Listeners};
 use crate::{broker::Broker, java::Java};
 use accounts::Account;
 
+/// Creates topics and registers schemas.
+pub const PROVISIONER: &str = "provisioner";
+/// Looks, for the command line.
+pub const OPERATOR: &str = "operator";
 /// How the registry proves itself to the broker, where it keeps its schemas there.
 pub(crate) const REGISTRY: &str = "registry";
 

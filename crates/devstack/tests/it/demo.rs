@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     time::{Duration, Instant},
@@ -40,10 +41,10 @@ impl Demo {
     }
 
     /// Starts it and waits until the tour is printed.
-    fn start(root: &Path, name: &str) -> Self {
+    fn start(root: &Path, name: &str, more: &[&str]) -> Self {
         let output = root.join(name);
         let out = File::create(&output).unwrap();
-        let process = Self::command(root).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
+        let process = Self::command(root).args(more).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
         let mut demo = Self { root: root.to_owned(), process, output };
         let deadline = Instant::now() + PATIENCE;
         while !demo.printed().contains("ends the demo; its data stays") {
@@ -141,27 +142,67 @@ fn the_tour_works_as_printed_and_a_second_start_goes_on_from_it() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let demo = Demo::start(folder.path(), "first.log");
+    let demo = Demo::start(folder.path(), "first.log", &[]);
     let printed = demo.printed();
     println!("{printed}");
     assert!(printed.contains("first record accepted"), "{printed}");
     let steps = tour::steps(&printed);
 
     second_demo_says_that_one_runs(folder.path());
-    demo.take(&steps[0]);
-    pune_goes_down_and_drains(&demo, &steps[1]);
-    bad_records_become_letters(&demo, &steps[2]);
-    ulm_refuses_and_a_replay_heals(&demo, &steps[3]);
-    let outputs = demo.take(&steps[4]);
-    assert!(outputs[1].contains("captured") && outputs[1].contains("mes-pune"), "{}", outputs[1]);
+    take_the_tour(&demo, &steps);
 
     let before: serde_json::Value = demo.plant("pune", "/records");
     assert!(demo.end(None).success());
-    let demo = Demo::start(folder.path(), "second.log");
+    let demo = Demo::start(folder.path(), "second.log", &[]);
     assert_eq!(demo.plant::<serde_json::Value>("pune", "/records"), before);
     let counts: Counts = demo.plant("pune", "/counts");
     assert_eq!((counts.applied, counts.regressions, counts.second_effects), (0, 0, 0));
     assert!(demo.end(Some(Signal::SIGINT)).success());
+}
+
+#[test]
+fn the_tour_works_as_printed_when_nobody_may_do_more_than_his_job() {
+    if !devstack::is_available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path(), "secure.log", &["--secure"]);
+    let printed = demo.printed();
+    assert!(printed.contains("Secured: TLS"), "{printed}");
+    take_the_tour(&demo, &tour::steps(&printed));
+    the_command_line_is_the_operator(&demo);
+    assert!(demo.end(None).success());
+}
+
+fn take_the_tour(demo: &Demo, steps: &[tour::Step]) {
+    demo.take(&steps[0]);
+    pune_goes_down_and_drains(demo, &steps[1]);
+    bad_records_become_letters(demo, &steps[2]);
+    ulm_refuses_and_a_replay_heals(demo, &steps[3]);
+    let outputs = demo.take(&steps[4]);
+    assert!(outputs[1].contains("captured") && outputs[1].contains("mes-pune"), "{}", outputs[1]);
+}
+
+/// It finds its files in `demo.json`, looks, and may not change anything.
+fn the_command_line_is_the_operator(demo: &Demo) {
+    let (code, said) = demo.run("millrace topics plan");
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = demo.run("millrace schemas check");
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = demo.run("millrace schemas register");
+    assert!(code != 0 && said.contains("403"), "{code}: {said}");
+    let file = fs::read_to_string(demo.root.join("target/demo/demo.json")).unwrap();
+    let secrets = demo.root.join("target/demo/secrets");
+    let mut looked_at = 0;
+    for name in ["operator", "provisioner", "tracker"] {
+        for password in ["kafka/password", "registry/password"] {
+            let path = secrets.join(name).join(password);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400, "{}", path.display());
+            assert!(!file.contains(fs::read_to_string(&path).unwrap().trim()), "demo.json holds a secret of {name}");
+            looked_at += 1;
+        }
+    }
+    assert_eq!(looked_at, 6);
 }
 
 fn second_demo_says_that_one_runs(root: &Path) {
