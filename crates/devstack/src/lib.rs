@@ -19,12 +19,14 @@ pub mod mes;
 pub mod pod;
 pub mod ports;
 pub mod progress;
+pub mod prometheus;
 pub mod provision;
 pub mod rest;
 pub mod secure;
 mod server;
 pub mod shared;
 pub mod stack;
+pub mod stock;
 pub mod supervise;
 pub mod systems;
 

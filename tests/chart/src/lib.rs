@@ -5,6 +5,7 @@
 
 mod helm;
 mod manifest;
+pub mod monitoring;
 mod readme;
 mod sample;
 mod schema;
