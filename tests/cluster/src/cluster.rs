@@ -169,6 +169,24 @@ pub(crate) fn wait_admitted(api: &Api, namespace: &str) -> Result<usize> {
     })
 }
 
+/// Waits until every Service selects a pod that is ready; how many there are.
+pub(crate) fn wait_endpoints(api: &Api, namespace: &str) -> Result<usize> {
+    wait("an endpoint of every Service", Duration::from_secs(60), || {
+        let slices = api.list(&format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"))?;
+        let services = api.list(&format!("/api/v1/namespaces/{namespace}/services"))?;
+        let has_endpoint = |service: &&Value| {
+            let own = slices
+                .iter()
+                .filter(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == service["metadata"]["name"]);
+            own.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten())
+                .any(|endpoint| endpoint["conditions"]["ready"] == true)
+        };
+        let without: Vec<&Value> =
+            services.iter().filter(|service| !has_endpoint(service)).map(|service| &service["metadata"]["name"]).collect();
+        Ok(if without.is_empty() { Ok(services.len()) } else { Err(format!("none of {without:?}")) })
+    })
+}
+
 /// Installs resource definitions and waits until the API serves them.
 pub(crate) fn define(api: &Api, definitions: &[(String, String)]) -> Result<()> {
     for (file, text) in definitions {

@@ -22,9 +22,10 @@ use tokio::runtime::Runtime;
 
 use crate::world::PREFIX;
 
-const PAUSE: Duration = Duration::from_millis(250);
+/// Longer than the source waits for a file to stay as it is, so that every writing travels.
+const PAUSE: Duration = Duration::from_millis(600);
 /// Items changed by one writing.
-const STEP: usize = 15;
+const STEP: usize = 30;
 
 /// Columns of the items' file.
 const ITEM: usize = 0;

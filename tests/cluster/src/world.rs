@@ -116,10 +116,7 @@ impl World {
         let file = DemoFile {
             version: 1,
             pid: std::process::id(),
-            server: {
-                let _ = tracker;
-                "http://127.0.0.1:8080".to_owned()
-            },
+            server: format!("http://{tracker}:8080"),
             brokers: self.addresses().brokers,
             registry: self.addresses().registry,
             landscape: self.sample.landscape.clone(),

@@ -18,6 +18,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use rand::RngExt;
 use serde_json::{Value, json};
 
 use super::{
@@ -89,6 +90,7 @@ impl Kubelet {
             hosts: hosts.canonicalize()?,
             shared: shared.clone(),
             pods: BTreeMap::new(),
+            network: rand::rng().random_range(200..=250),
             given: 0,
             heartbeat: Instant::now(),
             known_hosts: String::new(),
@@ -146,6 +148,8 @@ struct Node {
     hosts: PathBuf,
     shared: Arc<Shared>,
     pods: BTreeMap<String, Entry>,
+    /// Second number of every pod's address, so that two nodes on one machine do not meet.
+    network: u8,
     given: u32,
     heartbeat: Instant,
     known_hosts: String,
@@ -204,8 +208,12 @@ impl Node {
         }
         if !self.pods.contains_key(&uid) && !is_done {
             self.given += 1;
-            let address =
-                Ipv4Addr::new(127, 244, u8::try_from(self.given / 250).unwrap_or(255), u8::try_from(1 + self.given % 250)?);
+            let address = Ipv4Addr::new(
+                127,
+                self.network,
+                u8::try_from(self.given / 250).unwrap_or(255),
+                u8::try_from(1 + self.given % 250)?,
+            );
             let entry = Entry {
                 namespace: text(&pod["metadata"]["namespace"]).to_owned(),
                 name: text(&pod["metadata"]["name"]).to_owned(),
