@@ -1,0 +1,183 @@
+//! What the tracker knows: which landscape each service runs, what sinks say of themselves, clocks, and its disk.
+
+use model::Timestamp;
+use serde_json::Value;
+
+use super::Line;
+use crate::{cluster::Cluster, options::Global, output::text, server::Server, words};
+
+/// Clocks further apart make `since` and deadlines confusing.
+const SECONDS_APART: i64 = 2;
+/// A sink says something once a minute.
+const SILENT: i64 = 180;
+const LITTLE: u64 = 1024 * 1024 * 1024;
+const NOTHING: u64 = 100 * 1024 * 1024;
+
+pub(super) async fn check(global: &Global, cluster: &Cluster) -> Vec<Line> {
+    let Ok(server) = Server::find(global) else {
+        return vec![Line::ok("tracker", "not asked: --server URL or --context NAME names it")];
+    };
+    let asked = crate::options::now();
+    let about = match server.get("about", &[]).await {
+        Ok(answer) => answer.body,
+        Err(failure) => {
+            return vec![Line::fail("tracker", failure.text(), "is it running? its /readyz says what it waits for")];
+        }
+    };
+    let answered = crate::options::now();
+    let mut lines = vec![tracker(&about)];
+    lines.extend(landscapes(&about, &cluster.landscape.policy_version));
+    lines.extend(sinks(&about, answered));
+    lines.push(clock(&about, asked, answered));
+    lines.extend(disk(&about));
+    lines
+}
+
+fn tracker(about: &Value) -> Line {
+    if about["caught_up"] == true {
+        Line::ok("tracker", format!("answers, version {}", text(about, "build")))
+    } else {
+        Line::warn("tracker", "is still reading the topics", "wait; its /readyz says how far it is")
+    }
+}
+
+fn landscapes(about: &Value, here: &str) -> Vec<Line> {
+    let mut running: Vec<(String, String)> = vec![("tracker".to_owned(), text(about, "policy_version"))];
+    for sink in about["destinations"].as_array().into_iter().flatten() {
+        running.push((format!("sink {}", text(sink, "name")), text(sink, "policy_version")));
+    }
+    running.retain(|(_, version)| !version.is_empty());
+    let fleet = running.first().map(|(_, version)| version.clone()).unwrap_or_default();
+    let others: Vec<String> =
+        running.iter().filter(|(_, version)| *version != fleet).map(|(who, version)| format!("{who} {version}")).collect();
+    let mut lines = Vec::new();
+    if !others.is_empty() {
+        let wrong = format!("the tracker runs {fleet}, but {}", others.join(", "));
+        lines.push(Line::warn("landscape", wrong, "a roll that is stuck? restart those, or wait until they are"));
+    }
+    if fleet != here {
+        let text = format!("the fleet runs {fleet}, this folder is {here}");
+        lines.push(Line::warn("landscape", text, "millrace landscape check --bundle FILE, then helm upgrade"));
+    }
+    if lines.is_empty() {
+        lines.push(Line::ok("landscape", format!("{fleet}, here and in the fleet")));
+    }
+    lines
+}
+
+fn sinks(about: &Value, now: Timestamp) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut well = 0;
+    for sink in about["destinations"].as_array().into_iter().flatten() {
+        let (name, state, why) = (text(sink, "name"), text(sink, "state"), text(sink, "reason"));
+        let spoke: Option<Timestamp> = sink["at"].as_str().and_then(|at| at.parse().ok());
+        let Some(spoke) = spoke else {
+            lines.push(Line::warn(
+                "sinks",
+                format!("{name}: its sink never spoke"),
+                "start it; its /readyz says what it waits for",
+            ));
+            continue;
+        };
+        let silence = (now.micros() - spoke.micros()) / 1_000_000;
+        if silence > SILENT {
+            let text = format!("{name}: its sink has said nothing for {}", words::took(seconds(silence)));
+            lines.push(Line::fail("sinks", text, "is it running? its /readyz says what it waits for"));
+        } else if super::is_about_rights(&why) {
+            lines.push(Line::fail("rights", format!("{name}: {why}"), "give that right; the sink goes on by itself"));
+        } else if state == "unavailable" {
+            lines.push(Line::warn("sinks", format!("{name} is unavailable: {why}"), "millrace destination list"));
+        } else {
+            well += 1;
+        }
+    }
+    if well > 0 {
+        lines.push(Line::ok("sinks", words::count(well, "sink") + " at work"));
+    }
+    lines
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds for people")]
+fn seconds(count: i64) -> f64 {
+    count as f64
+}
+
+/// The tracker's clock against ours; the way there and back is not its fault.
+fn clock(about: &Value, asked: Timestamp, answered: Timestamp) -> Line {
+    let Ok(there) = text(about, "now").parse::<Timestamp>() else {
+        return Line::warn("clock", "the tracker says no time", "is it of an older version?");
+    };
+    let apart =
+        if there.micros() < asked.micros() { asked.micros() - there.micros() } else { there.micros() - answered.micros() };
+    if apart > SECONDS_APART * 1_000_000 {
+        let text = format!("the tracker's clock and this one are {} apart", words::took(seconds(apart / 1_000_000)));
+        return Line::warn("clock", text, "synchronise both by NTP; deadlines are counted by these clocks");
+    }
+    Line::ok("clock", "the tracker's and this one agree")
+}
+
+fn disk(about: &Value) -> Option<Line> {
+    let free = about["store"]["free_bytes"].as_u64()?;
+    let size = about["store"]["bytes"].as_u64().unwrap_or_default();
+    let text = format!("the tracker's store has {}, {} are free", bytes(size), bytes(free));
+    Some(match free {
+        free if free < NOTHING => {
+            Line::fail("disk", text, "enlarge the tracker's volume: a full one stops its view of everything")
+        }
+        free if free < LITTLE => Line::warn("disk", text, "enlarge the tracker's volume"),
+        _ => Line::ok("disk", text),
+    })
+}
+
+fn bytes(count: u64) -> String {
+    const MIB: u64 = 1024 * 1024;
+    if count < 10 * 1024 * MIB { format!("{} MiB", count.div_ceil(MIB)) } else { format!("{} GiB", count / 1024 / MIB) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::doctor::Level;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    #[test]
+    fn a_fleet_of_two_landscapes_and_a_folder_of_a_third_are_told_apart() {
+        let about = json!({"policy_version": "2", "destinations": [
+            {"name": "ulm", "policy_version": "1"}, {"name": "pune", "policy_version": "2"}, {"name": "new", "policy_version": null}]});
+        let lines = landscapes(&about, "3");
+        assert_eq!(lines.iter().map(|line| line.level).collect::<Vec<_>>(), [Level::Warn, Level::Warn]);
+        assert_eq!(lines[0].text, "the tracker runs 2, but sink ulm 1");
+        assert_eq!(lines[1].text, "the fleet runs 2, this folder is 3");
+        assert_eq!(landscapes(&json!({"policy_version": "3"}), "3")[0].level, Level::Ok);
+    }
+
+    #[test]
+    fn a_sink_that_fell_silent_fails_and_one_that_never_spoke_warns() {
+        let about = json!({"destinations": [
+            {"name": "ulm", "state": "ok", "at": at(1000).to_string()},
+            {"name": "pune", "state": "ok", "at": at(1).to_string()},
+            {"name": "brno", "state": "unknown", "at": null}]});
+        let lines = sinks(&about, at(1010));
+        let found: Vec<_> = lines.iter().map(|line| (line.level, line.text.split(':').next().unwrap_or_default())).collect();
+        assert_eq!(found, [(Level::Fail, "pune"), (Level::Warn, "brno"), (Level::Ok, "1 sink at work")]);
+    }
+
+    #[test]
+    fn clocks_are_compared_without_the_way_there_and_back() {
+        let about = json!({"now": at(105).to_string()});
+        assert_eq!(clock(&about, at(100), at(110)).level, Level::Ok);
+        assert_eq!(clock(&about, at(110), at(111)).level, Level::Warn);
+        assert_eq!(clock(&about, at(90), at(91)).level, Level::Warn);
+    }
+
+    #[test]
+    fn little_room_warns_and_none_fails() {
+        let level = |free: u64| disk(&json!({"store": {"bytes": 1, "free_bytes": free}})).map(|line| line.level);
+        assert_eq!([level(1), level(LITTLE - 1), level(LITTLE)], [Some(Level::Fail), Some(Level::Warn), Some(Level::Ok)]);
+    }
+}
