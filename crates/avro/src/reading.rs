@@ -250,8 +250,13 @@ impl<'s> Walk<'s> {
                 }
                 None if field.get("default").is_none() => {
                     let reader = field.get("type").map(|kind| self.reader.resolve(kind)).unwrap_or(&Value::Null);
-                    let fix = format!("[\"null\", {}] with \"default\": null", written(reader));
-                    self.mismatch(&at(own), "is not in the topic and has no default", fix);
+                    let takes_null =
+                        reader.as_array().is_some_and(|branches| branches.iter().any(|branch| kind(branch) == "null"));
+                    let fix = match takes_null {
+                        true => "\"default\": null".to_owned(),
+                        false => format!("[\"null\", {}] with \"default\": null", written(reader)),
+                    };
+                    self.mismatch(&at(own), "is not in what was written, and has no default", fix);
                 }
                 None => {}
             }

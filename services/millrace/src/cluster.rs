@@ -78,11 +78,16 @@ impl Addresses {
         let mut landscape = Landscape::parse(&files).map_err(|problems| {
             Failure::usage(format!("the landscape has {} problems; see `millrace landscape check`", problems.len()))
         })?;
-        self.access.apply(&mut landscape).map_err(|exit| Failure::usage(exit.text()))?;
         let context = global.context.as_deref().map(NamedContext::read).transpose()?.unwrap_or_default();
         let demo = Demo::find()?;
         let first = |lists: [Vec<String>; 4]| lists.into_iter().find(|list| !list.is_empty()).unwrap_or_default();
         let demo_brokers = demo.as_ref().map(|demo| vec![demo.brokers.clone()]).unwrap_or_default();
+        let asks_demo = self.brokers.is_empty() && context.brokers.is_empty() && landscape.kafka.brokers.is_empty();
+        // The demo's own identity is for its brokers alone, and an option beats it.
+        let own = demo.as_ref().and_then(|demo| demo.access.as_ref()).filter(|_| asks_demo);
+        for access in own.into_iter().chain([&self.access]) {
+            access.apply(&mut landscape).map_err(|exit| Failure::usage(exit.text()))?;
+        }
         let demo_registry = demo.as_ref().map(|demo| vec![demo.registry.clone()]).unwrap_or_default();
         let brokers = first([self.brokers.clone(), context.brokers, landscape.kafka.brokers.clone(), demo_brokers]);
         let registry = first([self.registry.clone(), context.registry, landscape.registry.urls.clone(), demo_registry]);
@@ -109,6 +114,16 @@ impl Cluster {
         Ok(Client::of(&self.landscape.kafka, &self.brokers, "millrace-cli"))
     }
 
+    /// Bootstrap servers; none are known.
+    pub(crate) fn brokers(&self) -> &[String] {
+        &self.brokers
+    }
+
+    /// Addresses of the registry; none are known.
+    pub(crate) fn registry_urls(&self) -> &[String] {
+        &self.registry
+    }
+
     pub(crate) fn registry(&self) -> Result<Registry, Failure> {
         if self.registry.is_empty() {
             return Err(Failure::usage(
@@ -119,12 +134,25 @@ impl Cluster {
         Registry::new(config).map_err(|error| Failure::usage(error.to_string()))
     }
 
+    /// Whether one broker will do.
+    pub(crate) fn is_development(&self) -> bool {
+        self.development
+    }
+
+    /// How one is let in; none: whoever asks.
+    pub(crate) fn security(&self) -> Option<&landscape::Security> {
+        self.landscape.kafka.security.as_ref()
+    }
+
+    /// Whether nothing leaves this machine on the way to the brokers.
+    pub(crate) fn is_local(&self) -> bool {
+        let local = |address: &String| ["127.0.0.1:", "localhost:", "[::1]:"].iter().any(|here| address.starts_with(here));
+        self.brokers.iter().all(local)
+    }
+
     /// Every topic that this landscape needs.
     pub(crate) fn specs(&self) -> Vec<TopicSpec> {
-        let mut specs = self.landscape.topic_specs(&self.topics);
-        if self.development {
-            specs.iter_mut().for_each(|spec| spec.replication = 1);
-        }
-        specs
+        let specs = self.landscape.topic_specs(&self.topics).into_iter();
+        if self.development { specs.map(TopicSpec::for_one_broker).collect() } else { specs.collect() }
     }
 }

@@ -11,6 +11,7 @@ mod cluster;
 mod demo;
 mod destination;
 mod dlq;
+mod doctor;
 mod exit;
 mod explain;
 mod landscape_command;
@@ -20,6 +21,7 @@ mod record;
 mod schemas;
 mod server;
 mod status;
+mod subscribe;
 mod topics;
 mod words;
 
@@ -74,6 +76,11 @@ enum Command {
     /// Schemas against the registry
     #[command(subcommand)]
     Schemas(schemas::Command),
+    /// For downstream teams: documents, samples, a consumer, the rights to ask for
+    #[command(subcommand)]
+    Subscribe(subscribe::Command),
+    /// Brokers, identity, topics, rights, registry, landscape, clock and disk: is everything there, and what to type if not
+    Doctor(doctor::Args),
     /// What a code means, its cause, and what to do
     Explain(explain::Args),
     /// Hands on the simulated plants of a running demo
@@ -139,6 +146,8 @@ impl Command {
             Command::Landscape(command) => command.run(global),
             Command::Topics(command) => command.run(global).await,
             Command::Schemas(command) => command.run(global).await,
+            Command::Subscribe(command) => command.run(global),
+            Command::Doctor(args) => args.run(global).await,
             Command::Explain(args) => args.run(global),
             Command::Demo(command) => command.run(global).await,
         }
@@ -148,12 +157,13 @@ impl Command {
     fn patience(&self) -> std::time::Duration {
         let seconds = match self {
             Command::Dlq(dlq::Command::Replay(_)) => 3_600,
-            Command::Topics(_) | Command::Schemas(_) => 120,
+            Command::Topics(_) | Command::Schemas(_) | Command::Doctor(_) => 120,
             Command::Status
             | Command::Record(_)
             | Command::Dlq(_)
             | Command::Destination(_)
             | Command::Landscape(_)
+            | Command::Subscribe(_)
             | Command::Explain(_)
             | Command::Demo(_) => 30,
         };

@@ -1,6 +1,10 @@
-//! `millrace schemas`: this build's schemas against the registry.
+//! `millrace schemas`: this build's schemas against the registry, and a subscriber's own against a golden topic.
 
-use clap::Subcommand;
+mod can_read;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::{
@@ -13,10 +17,32 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Whether the registry would take every schema. Exit code 6: one is incompatible
-    Check(Addresses),
+    /// Whether the registry would take every schema, or whether yours reads a golden topic. Exit code 6: no
+    Check(Check),
     /// Register every schema and its compatibility level; asking again changes nothing
     Register(Addresses),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  millrace schemas check                                                       ours, against the registry
+  millrace schemas check my-reader.avsc --can-read mdm.golden.item --offline   a subscriber's own CI")]
+pub(crate) struct Check {
+    /// A subscriber's own schema, with --can-read
+    #[arg(requires = "can_read", value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// Whether FILE reads every version of this golden topic's schema
+    #[arg(long, requires = "file", value_name = "TOPIC")]
+    can_read: Option<String>,
+
+    /// Against the releases in a folder such as avro/released, or those of this program, instead of the registry
+    #[arg(long, requires = "can_read", value_name = "DIR", num_args = 0..=1)]
+    offline: Option<Option<PathBuf>>,
+
+    #[command(flatten)]
+    addresses: Addresses,
 }
 
 const COLUMNS: &[Column] = &[
@@ -30,7 +56,10 @@ const COLUMNS: &[Column] = &[
 impl Command {
     pub(crate) async fn run(&self, global: &Global) -> Outcome {
         let (addresses, register) = match self {
-            Command::Check(addresses) => (addresses, false),
+            Command::Check(Check { file: Some(file), can_read: Some(topic), offline, addresses }) => {
+                return can_read::run(global, file, topic, offline.as_ref(), addresses).await;
+            }
+            Command::Check(check) => (&check.addresses, false),
             Command::Register(addresses) => (addresses, !global.dry_run),
         };
         let cluster = addresses.cluster(global)?;
@@ -86,6 +115,6 @@ async fn one(registry: &registry::Registry, spec: &avro::TopicSpec, register: bo
     }
 }
 
-fn failure(error: &registry::Error) -> Failure {
+pub(crate) fn failure(error: &registry::Error) -> Failure {
     if error.is_transient() { Failure::unreachable(error.to_string()) } else { Failure::failed(error.to_string()) }
 }

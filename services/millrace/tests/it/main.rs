@@ -7,3 +7,4 @@ mod answers;
 mod bundle;
 mod golden;
 mod stub;
+mod subscribing;
