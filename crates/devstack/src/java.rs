@@ -2,11 +2,12 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
@@ -43,6 +44,32 @@ impl Java {
             kafka: format!("{}/lib/*", folder.display()),
             registry: folder.join("registry/apicurio-registry-app-3.0.9-runner.jar"),
         })
+    }
+}
+
+impl Java {
+    /// Runs a program of one source file that uses Kafka's library, with `input` on its standard input; what it printed.
+    ///
+    /// # Errors
+    /// When it fails; what it said is part of the message.
+    pub fn program(&self, what: &str, source: &Path, arguments: &[&str], input: &str) -> Result<String> {
+        let mut child = Command::new("java")
+            .args(["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"])
+            .args(["-cp", &self.kafka])
+            .arg(source)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{what}: starting java"))?;
+        // A program that ended early says why itself.
+        child.stdin.take().context("a pipe")?.write_all(input.as_bytes()).ok();
+        let output = child.wait_with_output().with_context(|| what.to_owned())?;
+        if !output.status.success() {
+            bail!("{what}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 

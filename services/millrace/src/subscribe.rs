@@ -3,7 +3,7 @@
 //! Only golden topics are a promise; every other topic is refused by name. All of it is generated from `avro/`, the releases and the
 //! landscape, and the same input gives the same bytes: the documents can be kept in a repository and reviewed as a difference.
 
-mod acl;
+pub(crate) mod acl;
 mod asyncapi;
 mod catalogue;
 mod changelog;

@@ -1,5 +1,7 @@
 //! `millrace topics`: the cluster's topics against the one list.
 
+mod rights;
+
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -20,6 +22,8 @@ pub(crate) enum Command {
     Plan(Addresses),
     /// Create what is missing and set what differs; a partition count is never changed
     Apply(Addresses),
+    /// Who may do what on Kafka: the fleet's identities and exactly what each needs
+    Rights(rights::Args),
 }
 
 /// How long brokers may take to answer at all; a plan itself may take longer.
@@ -36,6 +40,7 @@ impl Command {
         let (addresses, apply) = match self {
             Command::Plan(addresses) => (addresses, false),
             Command::Apply(addresses) => (addresses, !global.dry_run),
+            Command::Rights(rights) => return rights.run(global),
         };
         let cluster = addresses.cluster(global)?;
         let client = cluster.kafka()?;

@@ -1,13 +1,8 @@
 //! Users and grants on the broker. Made by a small Java program: the Kafka library of the fleet knows no call for them.
 
-use std::{
-    fmt::Write as _,
-    io::Write as _,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fmt::Write as _, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use landscape::{Grant, Operation, Pattern, Principal, Resource};
 
 use super::Accounts;
@@ -19,22 +14,8 @@ const PROGRAM: &str = include_str!("../../java/Grants.java");
 pub(super) fn apply(java: &Java, bootstrap: &Path, accounts: &Accounts, principals: &[Principal]) -> Result<()> {
     let program = bootstrap.with_file_name("Grants.java");
     std::fs::write(&program, PROGRAM).with_context(|| format!("writing {}", program.display()))?;
-    let mut child = Command::new("java")
-        .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", &java.kafka])
-        .arg(&program)
-        .arg(bootstrap)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("starting the program that makes users and grants")?;
-    let wanted = list(accounts, principals);
-    child.stdin.take().context("a pipe")?.write_all(wanted.as_bytes()).context("listing users and grants")?;
-    let output = child.wait_with_output().context("making users and grants")?;
-    if !output.status.success() {
-        bail!("making users and grants: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
+    let bootstrap = bootstrap.to_str().context("reading the path of the bootstrap identity")?;
+    java.program("making users and grants", &program, &[bootstrap], &list(accounts, principals)).map(drop)
 }
 
 /// As `Grants.java` reads it.

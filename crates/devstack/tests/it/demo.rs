@@ -190,7 +190,7 @@ fn the_command_line_is_the_operator(demo: &Demo) {
     let (code, said) = demo.run("millrace schemas check");
     assert_eq!(code, 0, "{said}");
     let (code, said) = demo.run("millrace schemas register");
-    assert!(code != 0 && said.contains("403"), "{code}: {said}");
+    assert!(code != 0 && said.contains("operator may only read"), "{code}: {said}");
     let file = fs::read_to_string(demo.root.join("target/demo/demo.json")).unwrap();
     let secrets = demo.root.join("target/demo/secrets");
     let mut looked_at = 0;

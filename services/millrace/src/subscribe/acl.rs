@@ -38,8 +38,9 @@ pub(crate) struct Args {
     addresses: Addresses,
 }
 
+/// How a user of Strimzi proves who it is.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Authentication {
+pub(crate) enum Authentication {
     Tls,
     ScramSha512,
 }
@@ -68,7 +69,7 @@ impl Args {
             .collect();
         let registry: Vec<String> =
             golden.iter().map(|golden| format!("registry: read on subject {}", golden.subject())).collect();
-        let user = self.user(&grants);
+        let user = user(&self.team, &self.strimzi_cluster, self.authentication, &grants);
         let approvers: Vec<Value> = golden.iter().map(|golden| approver(&cluster, golden)).collect();
         let item = json!({
             "team": self.team, "user": user, "kafka_acls": acls, "registry": registry, "approvers": approvers,
@@ -81,31 +82,36 @@ impl Args {
         }
         Ok(Done::Yes)
     }
+}
 
-    fn user(&self, grants: &[Grant]) -> Node {
-        let acls = grants.iter().map(|grant| {
-            let resource = Node::map([
-                ("type", grant.resource.name().into()),
-                ("name", grant.name.as_str().into()),
-                ("patternType", grant.pattern.name().into()),
-            ]);
-            let operations = Node::list(grant.operations.iter().map(|operation| operation.name()));
-            Node::map([("resource", resource), ("operations", operations)])
-        });
-        let labels = Node::map([("strimzi.io/cluster", self.strimzi_cluster.as_str().into())]);
-        Node::map([
-            ("apiVersion", "kafka.strimzi.io/v1".into()),
-            ("kind", "KafkaUser".into()),
-            ("metadata", Node::map([("name", self.team.as_str().into()), ("labels", labels)])),
-            (
-                "spec",
-                Node::map([
-                    ("authentication", Node::map([("type", self.authentication.name().into())])),
-                    ("authorization", Node::map([("type", "simple".into()), ("acls", Node::List(acls.collect()))])),
-                ]),
-            ),
-        ])
-    }
+/// One user of Strimzi with these grants, as a document of YAML.
+pub(crate) fn strimzi_user(name: &str, strimzi_cluster: &str, authentication: Authentication, grants: &[Grant]) -> String {
+    user_text(&user(name, strimzi_cluster, authentication, grants))
+}
+
+fn user(name: &str, strimzi_cluster: &str, authentication: Authentication, grants: &[Grant]) -> Node {
+    let acls = grants.iter().map(|grant| {
+        let resource = Node::map([
+            ("type", grant.resource.name().into()),
+            ("name", grant.name.as_str().into()),
+            ("patternType", grant.pattern.name().into()),
+        ]);
+        let operations = Node::list(grant.operations.iter().map(|operation| operation.name()));
+        Node::map([("resource", resource), ("operations", operations)])
+    });
+    let labels = Node::map([("strimzi.io/cluster", strimzi_cluster.into())]);
+    Node::map([
+        ("apiVersion", "kafka.strimzi.io/v1".into()),
+        ("kind", "KafkaUser".into()),
+        ("metadata", Node::map([("name", name.into()), ("labels", labels)])),
+        (
+            "spec",
+            Node::map([
+                ("authentication", Node::map([("type", authentication.name().into())])),
+                ("authorization", Node::map([("type", "simple".into()), ("acls", Node::List(acls.collect()))])),
+            ]),
+        ),
+    ])
 }
 
 fn user_text(user: &Node) -> String {

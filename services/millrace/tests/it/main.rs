@@ -6,5 +6,6 @@
 mod answers;
 mod bundle;
 mod golden;
+mod rights;
 mod stub;
 mod subscribing;
