@@ -112,7 +112,7 @@ impl Secured {
         all.push(keeps_schemas());
         grants::apply(java, &bootstrap, &self.accounts, &all)?;
         if let Some(gate) = &self.gate {
-            gate.admit(self.passwords()?);
+            gate.admit(self.passwords(all.iter().map(|principal| principal.name.as_str()).chain([REGISTRY]))?);
         }
         Ok(())
     }
@@ -125,12 +125,12 @@ impl Secured {
     /// Opens the gate before the registry; where it is from now on.
     pub(crate) fn open_gate(&mut self, registry: &str) -> Result<()> {
         let certified = self.authority.server("registry gate", Validity::Now)?;
-        self.gate = Some(Gate::open(&certified, registry, self.passwords()?)?);
+        self.gate = Some(Gate::open(&certified, registry, self.passwords(self.names())?)?);
         Ok(())
     }
 
-    fn passwords(&self) -> Result<std::collections::BTreeMap<String, String>> {
-        gate::passwords(|name| self.accounts.file(name, "registry/password"), self.names())
+    fn passwords<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<std::collections::BTreeMap<String, String>> {
+        gate::passwords(|name| self.accounts.file(name, "registry/password"), names)
     }
 
     /// Where the registry is for those with an account.

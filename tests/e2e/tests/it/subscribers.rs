@@ -2,7 +2,7 @@
 //! and old records that arrive again. They are run as their readers would run them, against the real topics.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Stdio,
@@ -10,8 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use avro::Schema;
-use devstack::{Stack, StackOptions, stock};
+use devstack::{Secure, Stack, StackOptions, stock};
 use kafka::Producer;
+use landscape::{Grant, Operation, Pattern, Principal, Resource};
 use millrace_e2e::{Look, Seen, load, sample_data, sample_landscape, until};
 use model::{Domain, Outgoing};
 use nix::{
@@ -21,7 +22,10 @@ use nix::{
 use serde_json::{Map, Value, json};
 use tokio::process::{Child, Command};
 
-use crate::{documents::stock_folder, world::PATIENCE};
+use crate::{
+    documents::stock_folder,
+    world::{PATIENCE, World},
+};
 
 const CHANGED: &str = "DN-50/A";
 /// Both plants take it: a tombstone comes when every destination has the delete.
@@ -67,6 +71,8 @@ struct Topic<'s> {
     reader: Option<PathBuf>,
     /// Beginning of the group's name, which also names the store.
     team: &'static str,
+    /// Who the consumer is and how it proves it, where somebody asks.
+    identity: Vec<(&'static str, String)>,
 }
 
 impl Topic<'_> {
@@ -80,6 +86,7 @@ impl Topic<'_> {
             .env("TOPIC", &self.name)
             .env("GROUP", format!("{}.{}.{}", self.team, consumer.name, self.name))
             .env("STORE", self.store(consumer))
+            .envs(self.identity.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .kill_on_drop(true);
@@ -208,29 +215,42 @@ async fn every_sample_consumer_ends_with_exactly_the_golden_state() -> Result<()
     assert_eq!((&expected[CHANGED]["revision"], &expected[CAME_BACK]["revision"]), (&json!(2), &json!(3)));
     repeat_first(&stack, &look, &items, &[CHANGED, DELETED, CAME_BACK]).await?;
 
-    let topic = Topic { stack: &stack, name: items.clone(), reader: None, team: "quality" };
+    let topic = Topic { stack: &stack, name: items.clone(), reader: None, team: "quality", identity: Vec::new() };
     for consumer in &consumers {
         follows_ends_and_goes_on(&topic, consumer, &expected).await?;
     }
-    assert_eq!(kcat(&stack, &items).await?, without_data(&expected), "kcat");
+    assert_same("kcat", &kcat(&stack, &items, &[]).await?, &without_data(&expected));
 
     // Another domain, with times, groups of owners and personal data.
     let customers = golden_state(&look.golden(Domain::Customer).await?)?;
-    let topic = Topic { stack: &stack, name: stack.topics.golden(Domain::Customer), reader: None, team: "quality" };
+    let topic =
+        Topic { stack: &stack, name: stack.topics.golden(Domain::Customer), reader: None, team: "quality", identity: Vec::new() };
     for consumer in &consumers {
-        assert_eq!(topic.state(consumer).await?, customers, "{}", consumer.name);
+        assert_same(consumer.name, &topic.state(consumer).await?, &customers);
     }
-    assert_eq!(kcat(&stack, &topic.name).await?, without_data(&customers), "kcat");
+    assert_same("kcat", &kcat(&stack, &topic.name, &[]).await?, &without_data(&customers));
 
     // A subscriber who upgrades late: his schema knows fewer symbols and fields than what is written.
     let reader = stack.folder().join("reader.avsc");
     fs::write(&reader, older_reader()?)?;
-    let topic = Topic { stack: &stack, name: items, reader: Some(reader), team: "late" };
+    let topic = Topic { stack: &stack, name: items, reader: Some(reader), team: "late", identity: Vec::new() };
     let narrowed = narrowed(&expected)?;
     for consumer in &consumers {
-        assert_eq!(topic.state(consumer).await?, narrowed, "{}", consumer.name);
+        assert_same(consumer.name, &topic.state(consumer).await?, &narrowed);
     }
     Ok(())
+}
+
+/// Only what differs is worth reading.
+fn assert_same(name: &str, found: &Value, expected: &Value) {
+    let keys = |state: &Value| state.as_object().map(|rows| rows.keys().cloned().collect::<BTreeSet<_>>()).unwrap_or_default();
+    let all: BTreeSet<String> = keys(found).union(&keys(expected)).cloned().collect();
+    let different: Vec<String> = all
+        .iter()
+        .filter(|key| found[key.as_str()] != expected[key.as_str()])
+        .map(|key| format!("{key}\n  has      {}\n  must have {}", found[key], expected[key]))
+        .collect();
+    assert!(different.is_empty(), "{name}: {} of {} keys differ:\n{}", different.len(), all.len(), different.join("\n"));
 }
 
 /// Follows until it has all keys, ends on SIGTERM with the state, and has nothing left to do when it is started again.
@@ -249,13 +269,15 @@ async fn follows_ends_and_goes_on(topic: &Topic<'_>, consumer: &Consumer, expect
     .await?;
     kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGTERM)?;
     printed(consumer, child).await?;
-    assert_eq!(&topic.state(consumer).await?, expected, "{}", consumer.name);
+    assert_same(consumer.name, &topic.state(consumer).await?, expected);
     Ok(())
 }
 
-async fn kcat(stack: &Stack, topic: &str) -> Result<Value> {
+async fn kcat(stack: &Stack, topic: &str, identity: &[(&'static str, String)]) -> Result<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/subscribers/kcat/subscriber.sh");
-    let output = Command::new(script).env("BROKERS", &stack.addresses.brokers).env("TOPIC", topic).output().await?;
+    let mut command = Command::new(script);
+    command.env("BROKERS", &stack.addresses.brokers).env("TOPIC", topic);
+    let output = command.envs(identity.iter().map(|(name, value)| (name, value))).output().await?;
     ensure!(output.status.success(), "kcat: {}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
 }
@@ -293,4 +315,83 @@ fn narrowed(state: &Value) -> Result<Value> {
     }
     ensure!(unknown > 10, "the sample has finished products");
     Ok(Value::Object(Map::from_iter(state)))
+}
+
+/// The grants that `millrace subscribe acl` prints, as the broker gets them.
+fn printed_grants(stack: &Stack, topic: &str) -> Result<Principal> {
+    let output = std::process::Command::new(devstack::dev::profile()?.join("millrace"))
+        .args(["subscribe", "acl", "--team", TEAM, "-o", "json", "--topic", topic, "--topic-prefix", stack.topics.prefix()])
+        .arg("--landscape")
+        .arg(millrace_e2e::landscape("load"))
+        .current_dir(stack.folder())
+        .output()
+        .context("running millrace")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let acls = answer["items"][0]["user"]["spec"]["authorization"]["acls"].as_array().context("a user has grants")?;
+    let grant = |acl: &Value| -> Result<Grant> {
+        let resource = &acl["resource"];
+        let operations = acl["operations"].as_array().into_iter().flatten();
+        Ok(Grant {
+            resource: if resource["type"] == "topic" { Resource::Topic } else { Resource::Group },
+            name: resource["name"].as_str().context("a name")?.to_owned(),
+            pattern: if resource["patternType"] == "literal" { Pattern::Literal } else { Pattern::Prefixed },
+            operations: operations.map(|name| if name == "Read" { Operation::Read } else { Operation::Describe }).collect(),
+        })
+    };
+    let grants = acls.iter().map(grant).collect::<Result<Vec<_>>>()?;
+    Ok(Principal { name: TEAM.to_owned(), service: "subscriber", system: None, grants })
+}
+
+const TEAM: &str = "quality";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_tls_an_identity_and_the_printed_rights_consumers_read_their_topic_and_no_other() -> Result<()> {
+    let consumers = tokio::task::block_in_place(consumers)?;
+    let mut world = World::start(|options| options.secure = Some(Secure::default())).await?;
+    world.write_items(0..20)?;
+    world.golden_complete(PATIENCE).await?;
+    tokio::task::block_in_place(|| world.stack.fleet.stop_all());
+    let (stack, look) = (&world.stack, &world.look);
+    let items = stack.topics.golden(Domain::Item);
+    let expected = golden_state(&look.golden(Domain::Item).await?)?;
+    let base = stack.base.as_ref().context("a base of its own")?;
+    let secured = stack.secured().context("a secured stack")?;
+    let mut principals = landscape::rights(&stack.landscape, &stack.topics);
+    principals.push(printed_grants(stack, &items)?);
+    tokio::task::block_in_place(|| -> Result<()> {
+        secured.enrol(TEAM)?;
+        secured.admit(&base.java, &base.broker, &principals)
+    })?;
+
+    let file = |name: &str| secured.accounts.file(TEAM, name).display().to_string();
+    let registry = [
+        ("REGISTRY_USERNAME", TEAM.to_owned()),
+        ("REGISTRY_PASSWORD_FILE", file("registry/password")),
+        ("REGISTRY_CA_FILE", file("registry/ca.crt")),
+        ("KAFKA_CA_FILE", file("kafka/ca.crt")),
+    ];
+    let password = [("KAFKA_USERNAME", TEAM.to_owned()), ("KAFKA_PASSWORD_FILE", file("kafka/password"))];
+    let certificate = [
+        ("KAFKA_CERTIFICATE_FILE", file("kafka/user.crt")),
+        ("KAFKA_KEY_FILE", file("kafka/user.key")),
+        ("BROKERS", base.broker.certificates().context("a listener for certificates")?),
+    ];
+    let all = |own: &[(&'static str, String)]| registry.iter().chain(own).cloned().collect::<Vec<_>>();
+    let topic = |name: &str, team, identity| Topic { stack, name: name.to_owned(), reader: None, team, identity };
+    for consumer in &consumers {
+        assert_same(consumer.name, &topic(&items, "quality", all(&password)).state(consumer).await?, &expected);
+        assert_same(consumer.name, &topic(&items, "quality.mtls", all(&certificate)).state(consumer).await?, &expected);
+    }
+    assert_same("kcat", &kcat(stack, &items, &all(&password)).await?, &without_data(&expected));
+
+    // Neither an internal topic, nor another golden one, nor somebody else's group.
+    for name in [stack.topics.change(Domain::Item), stack.topics.golden(Domain::Reference)] {
+        let refused = kcat(stack, &name, &all(&password)).await.expect_err("nobody granted it").to_string();
+        assert!(refused.contains("authorization failed"), "{refused}");
+    }
+    let stranger = topic(&items, "logistics", all(&password));
+    let output = stranger.start(&consumers[2], true)?.wait_with_output().await?;
+    assert!(!output.status.success(), "a group of another team is taken");
+    Ok(())
 }
