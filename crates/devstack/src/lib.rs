@@ -38,7 +38,7 @@ pub use java::{Java, is_available};
 pub use mes::{Mes, MesOptions, Mode};
 pub use progress::Progress;
 pub use rest::{RestMode, RestOptions, RestSource};
-pub use secure::{Accounts, SecureOptions, Secured, Validity, Way};
+pub use secure::{Accounts, Authority, SecureOptions, Secured, Validity, Way};
 pub use stack::{Secure, Stack, StackOptions};
 pub use supervise::Supervisor;
 pub use systems::{Systems, SystemsOptions};

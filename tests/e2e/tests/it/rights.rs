@@ -20,7 +20,7 @@ const ON_TOPICS: [&str; 7] =
 const ON_CLUSTER: [&str; 2] = ["see-grants", "see-users"];
 
 /// The test landscape, with a destination whose name the others begin with: `mes` beside `mes-ulm` and `mes-pune`. It takes customers
-/// and confirms them.
+/// and confirms them, with a secret.
 pub(crate) fn with_a_neighbour(folder: &Path) -> Result<()> {
     for (name, text) in service::landscape_files(&millrace_e2e::landscape("load"))? {
         let path = folder.join(name);
@@ -33,7 +33,10 @@ confirms: true
 domains:
   customer: {mapping: plant/customer.j2, on_delete: delete}
 ";
-    Ok(fs::write(folder.join("destinations/mes.yaml"), mes)?)
+    fs::write(folder.join("destinations/mes.yaml"), mes)?;
+    // Each file of customers is all of them, so that one can go.
+    let crm = folder.join("sources/crm.yaml");
+    Ok(fs::write(&crm, fs::read_to_string(&crm)?.replace("content: delta", "content: full"))?)
 }
 
 /// One attempt and how it ended.

@@ -11,21 +11,36 @@ pub(crate) const ACTOR: &str = "anna";
 pub(crate) struct Tracker {
     http: reqwest::Client,
     server: String,
+    token: Option<String>,
 }
 
 impl Tracker {
     pub(crate) fn of(stack: &Stack) -> Result<Self> {
         let server = stack.fleet.server().context("a tracker")?;
-        Ok(Self { http: reqwest::Client::new(), server: format!("{server}/api/v1") })
+        Ok(Self { http: reqwest::Client::new(), server: format!("{server}/api/v1"), token: None })
+    }
+
+    /// Who signs in with a token.
+    pub(crate) fn signed_in(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
+        self
+    }
+
+    fn ask(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}/{path}", self.server));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {
-        let request = self.http.get(format!("{}/{path}", self.server)).query(query);
+        let request = self.ask(reqwest::Method::GET, path).query(query);
         answered(request, path).await
     }
 
     pub(crate) async fn post(&self, path: &str, query: &[(&str, &str)], body: &Value) -> Result<Value> {
-        let request = self.http.post(format!("{}/{path}", self.server)).query(query).json(body);
+        let request = self.ask(reqwest::Method::POST, path).query(query).json(body);
         answered(request.header("x-millrace-actor", ACTOR), path).await
     }
 
