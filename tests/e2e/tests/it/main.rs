@@ -6,6 +6,7 @@
 
 mod adventureworks;
 mod broker;
+mod canary;
 mod collector;
 mod doctor;
 mod documents;
