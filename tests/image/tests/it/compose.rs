@@ -43,6 +43,22 @@ fn program(name: &str) -> PathBuf {
     path
 }
 
+fn on_one_line(help: &[u8]) -> String {
+    String::from_utf8_lossy(help).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A variable that stands in a service's container for the `millrace` that is called in it.
+fn for_the_command_line(variable: &str) -> bool {
+    let Some(option) = [("MILLRACE_SERVER", &["--help"][..]), ("MILLRACE_DOCTOR_OPS", &["doctor", "--help"])]
+        .into_iter()
+        .find(|(name, _)| *name == variable)
+    else {
+        return false;
+    };
+    let help = Command::new(program("millrace")).args(option.1).env_clear().output().unwrap().stdout;
+    on_one_line(&help).contains(&format!("[env: {variable}"))
+}
+
 #[test]
 fn every_program_understands_the_options_and_variables_it_is_started_with() {
     let mut started = BTreeSet::new();
@@ -58,10 +74,10 @@ fn every_program_understands_the_options_and_variables_it_is_started_with() {
             .envs(variables.iter().map(|(key, value)| (key, value.as_str().unwrap())))
             .output()
             .unwrap();
-        let help = String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        let help = on_one_line(&output.stdout);
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         if command[0] != "millrace" {
-            for variable in variables.keys().filter(|key| *key != "MILLRACE_SERVER") {
+            for variable in variables.keys().filter(|key| !for_the_command_line(key)) {
                 assert!(help.contains(&format!("[env: {variable}=")), "{name}: {} knows no {variable}", command[0]);
             }
         }
@@ -175,6 +191,10 @@ fn prometheus_scrapes_every_service_that_starts_by_itself_and_finds_the_charts_r
     for word in replaced {
         assert!(started.contains(&format!("s/{word}/")) || started.contains(&format!("s|{word}|")), "{word} stays in the rules");
     }
+    // The doctor asks those that are scraped.
+    let asked = services()["tracker"]["environment"]["MILLRACE_DOCTOR_OPS"].as_str().unwrap().to_owned();
+    assert_eq!(asked.split(',').map(|url| url.trim_start_matches("http://").to_owned()).collect::<BTreeSet<_>>(), expected);
+
     let dashboards = yaml("deploy/grafana/provisioning/dashboards/millrace.yaml")["providers"][0]["options"]["path"].clone();
     assert!(mounted("grafana", dashboards.as_str().unwrap()), "{dashboards}");
 }
