@@ -233,6 +233,7 @@ async fn every_sample_consumer_ends_with_exactly_the_golden_state() -> Result<()
     // A subscriber who upgrades late: his schema knows fewer symbols and fields than what is written.
     let reader = stack.folder().join("reader.avsc");
     fs::write(&reader, older_reader()?)?;
+    assert_eq!(checked(&stack, &reader, &items)?, "OK: reads version 1; ignores: plants");
     let topic = Topic { stack: &stack, name: items, reader: Some(reader), team: "late", identity: Vec::new() };
     let narrowed = narrowed(&expected)?;
     for consumer in &consumers {
@@ -300,6 +301,20 @@ fn older_reader() -> Result<String> {
         }
     }
     Ok(schema.to_string())
+}
+
+/// What the check in a subscriber's own pipeline says, asking the real registry.
+fn checked(stack: &Stack, reader: &Path, topic: &str) -> Result<String> {
+    let output = std::process::Command::new(devstack::dev::profile()?.join("millrace"))
+        .args(["schemas", "check", "--can-read", topic, "--registry", &stack.addresses.registry])
+        .arg(reader)
+        .arg("--landscape")
+        .arg(sample_landscape())
+        .current_dir(stack.folder())
+        .output()
+        .context("running millrace")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn narrowed(state: &Value) -> Result<Value> {
