@@ -60,6 +60,8 @@ pub const OWNER: &[(&str, &[&str])] = &[
     ("reqwest", &["millrace-connect", "millrace-registry", "millrace", "millrace-devstack", "millrace-e2e", "millrace-bench"]),
     ("axum", &["millrace-service", "millrace-tracker", "millrace-devstack", "millrace-bench", "millrace-e2e"]),
     ("tracing-subscriber", &["millrace-service", "millrace-devstack"]),
+    ("rcgen", &["millrace-devstack"]),
+    ("tokio-rustls", &["millrace-devstack"]),
     ("opentelemetry", &["millrace-service"]),
     ("opentelemetry-otlp", &["millrace-service"]),
     ("opentelemetry_sdk", &["millrace-service"]),

@@ -61,7 +61,8 @@ pub(crate) async fn nothing_leaks(world: &mut World, folder: &Path, token: &str)
     })?;
     api(world, token, &mut search).await?;
     topics(world, &mut search).await?;
-    // Last: what was tried above has been logged, too.
+    // Last: what was tried above has been logged, too, and at the wordiest level that anybody would choose.
+    ensure!(world.stack.fleet.log("sink-mes")?.contains("DEBUG"), "the logs are not wordy");
     let base = world.stack.base.as_ref().context("a base of its own")?;
     search.files(&world.stack.folder().join("logs"))?;
     search.files(&base.supervisor.folder().join("logs"))?;
