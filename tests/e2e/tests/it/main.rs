@@ -11,6 +11,7 @@ mod collector;
 mod doctor;
 mod documents;
 mod kill;
+mod listening;
 mod outage;
 mod pause_block;
 mod publisher;
