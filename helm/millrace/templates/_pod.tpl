@@ -218,3 +218,23 @@ spec:
     matchLabels: {{- include "millrace.selector" . | nindent 6 }}
 {{- end }}
 {{- end }}
+
+{{/* Where every service that is meant to run has its probes, comma-separated: the doctor asks each what it lacks. */}}
+{{- define "millrace.opsAddresses" -}}
+{{- $names := list -}}
+{{- range $kind := list (list "publisher" .Values.publisher .Values.sources) (list "sink" .Values.sink .Values.destinations) -}}
+{{- range $name, $over := index $kind 2 -}}
+{{- if not (kindIs "invalid" $over) -}}
+{{- $values := mergeOverwrite (deepCopy (index $kind 1)) (deepCopy $over) -}}
+{{- $scaled := and $values.autoscaling (ne $values.autoscaling.mode "none") -}}
+{{- if and $values.enabled (or $scaled (gt (int $values.replicaCount) 0)) }}{{ $names = append $names (printf "%s-%s" (index $kind 0) $name) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $component := list "validator" "replayer" -}}
+{{- if gt (int (get $.Values $component).replicaCount) 0 }}{{ $names = append $names $component }}{{ end -}}
+{{- end -}}
+{{- $addresses := list -}}
+{{- range $names }}{{ $addresses = append $addresses (printf "http://%s:8081" (include "millrace.name" (list $ .))) }}{{ end -}}
+{{- join "," $addresses -}}
+{{- end }}

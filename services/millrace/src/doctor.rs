@@ -105,7 +105,7 @@ impl Args {
             Ok(registry) => lines.extend(schemas::check(&registry, &cluster).await),
             Err(failure) => lines.push(Line::fail("registry", failure.text(), "millrace doctor --registry URL")),
         }
-        lines.extend(fleet::check(global, &cluster).await);
+        lines.extend(fleet::check(global, &cluster, !self.ops.is_empty()).await);
         lines.extend(services::check(&self.ops).await);
         let items: Vec<Value> = lines.iter().map(shown).collect();
         let mut out = global.output();
