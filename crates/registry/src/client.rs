@@ -6,77 +6,41 @@ use std::{error::Error as _, future::Future, time::Instant};
 use backon::{ExponentialBuilder, Retryable as _};
 use reqwest::StatusCode;
 use schema_registry_converter::{
-    async_impl::schema_registry::{
-        SrSettings, get_all_versions, get_schema_by_id, get_schema_by_subject_and_version, post_schema,
-    },
+    async_impl::schema_registry::{get_all_versions, get_schema_by_id, get_schema_by_subject_and_version, post_schema},
     error::SRCError,
     schema_registry_common::{RawError, SchemaType, SuppliedSchema},
 };
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Config, Error};
+use crate::{Config, Error, access::Access};
 
 pub(crate) struct Client {
-    settings: SrSettings,
-    http: reqwest::Client,
+    access: Access,
     urls: Vec<String>,
-    username: Option<String>,
-    password: Option<String>,
     backoff: ExponentialBuilder,
 }
 
 impl Client {
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
         let urls: Vec<String> = config.urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
-        let Some((first, rest)) = urls.split_first() else { return Err(Error::Setup("no URL is given".to_owned())) };
-        let read = |path: &std::path::Path| {
-            std::fs::read_to_string(path).map_err(|error| Error::Setup(format!("reading `{}`: {error}", path.display())))
-        };
-        let password = match &config.password_file {
-            Some(path) => Some(read(path)?.trim_end_matches(['\r', '\n']).to_owned()),
-            None => None,
-        };
-        let authority = config.ca_file.as_deref().map(read).transpose()?;
-        let builder = || -> Result<reqwest::ClientBuilder, Error> {
-            let mut builder = reqwest::Client::builder().timeout(config.timeout).redirect(reqwest::redirect::Policy::none());
-            if let Some(pem) = &authority {
-                let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
-                    .map_err(|error| Error::Setup(format!("reading the certificates of the registry: {error}")))?;
-                for certificate in certificates {
-                    builder = builder.add_root_certificate(certificate);
-                }
-            }
-            Ok(builder)
-        };
-        let mut settings = SrSettings::new_builder(first.clone());
-        for url in rest {
-            settings.add_url(url.clone());
-        }
-        settings.set_timeout(config.timeout);
-        if let Some(username) = &config.username {
-            settings.set_basic_authorization(username, password.as_deref());
-        }
-        Ok(Self {
-            settings: settings.build_with(builder()?).map_err(|error| Error::Setup(error.to_string()))?,
-            http: builder()?.build().map_err(|error| Error::Setup(error.to_string()))?,
-            username: config.username,
-            password,
-            urls,
-            backoff: ExponentialBuilder::default()
-                .with_min_delay(std::time::Duration::from_millis(100))
-                .with_max_delay(std::time::Duration::from_secs(1))
-                .without_max_times()
-                .with_total_delay(Some(config.retry_for))
-                .with_jitter(),
-        })
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(std::time::Duration::from_millis(100))
+            .with_max_delay(std::time::Duration::from_secs(1))
+            .without_max_times()
+            .with_total_delay(Some(config.retry_for))
+            .with_jitter();
+        Ok(Self { access: Access::new(Config { urls: urls.clone(), ..config })?, urls, backoff })
     }
 
     pub(crate) async fn schema(&self, id: i32) -> Result<String, Error> {
         let what = format!("schema {id}");
         let Ok(number) = u32::try_from(id) else { return Err(Error::NotFound { what }) };
         self.request("schema", || async {
-            get_schema_by_id(number, &self.settings).await.map(|found| found.schema).map_err(|error| classed(&what, &error))
+            get_schema_by_id(number, &self.access.now().settings)
+                .await
+                .map(|found| found.schema)
+                .map_err(|error| classed(&what, &error))
         })
         .await
     }
@@ -84,7 +48,7 @@ impl Client {
     pub(crate) async fn versions(&self, subject: &str) -> Result<Vec<u32>, Error> {
         let what = format!("subject `{subject}`");
         self.request("versions", || async {
-            get_all_versions(&self.settings, encoded(subject)).await.map_err(|error| classed(&what, &error))
+            get_all_versions(&self.access.now().settings, encoded(subject)).await.map_err(|error| classed(&what, &error))
         })
         .await
     }
@@ -94,7 +58,7 @@ impl Client {
         let what = format!("version {version} of subject `{subject}`");
         let found = self
             .request("version", || async {
-                get_schema_by_subject_and_version(&self.settings, &encoded(subject), Some(version))
+                get_schema_by_subject_and_version(&self.access.now().settings, &encoded(subject), Some(version))
                     .await
                     .map_err(|error| classed(&what, &error))
             })
@@ -106,7 +70,9 @@ impl Client {
         let registered = self
             .request("register", || async {
                 let supplied = SuppliedSchema::new(None, SchemaType::Avro, text.to_owned());
-                post_schema(&self.settings, encoded(subject), supplied).await.map_err(|error| classed(subject, &error))
+                post_schema(&self.access.now().settings, encoded(subject), supplied)
+                    .await
+                    .map_err(|error| classed(subject, &error))
             })
             .await?;
         opaque(registered.id)
@@ -152,11 +118,7 @@ impl Client {
 
     /// An answer of some path, when there is one of that shape.
     pub(crate) async fn peek<T: serde::de::DeserializeOwned>(&self, url: &str) -> Option<T> {
-        let mut request = self.http.get(url);
-        if let Some(username) = &self.username {
-            request = request.basic_auth(username, self.password.as_deref());
-        }
-        request.send().await.ok()?.error_for_status().ok()?.json().await.ok()
+        self.access.now().request(reqwest::Method::GET, url).send().await.ok()?.error_for_status().ok()?.json().await.ok()
     }
 
     pub(crate) async fn set_compatibility(&self, subject: &str, level: &str) -> Result<(), Error> {
@@ -168,7 +130,7 @@ impl Client {
         .await
     }
 
-    /// Tries again what is transient, and counts every try.
+    /// Tries again what is transient, and counts every try. What is denied comes again with the caller: the files may be others by then.
     async fn request<T, F, A>(&self, operation: &'static str, attempt: A) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
@@ -176,7 +138,7 @@ impl Client {
     {
         (|| async {
             let start = Instant::now();
-            let answer = attempt().await;
+            let answer = attempt().await.map_err(|error| self.access.refused(error));
             let outcome = answer.as_ref().map_or_else(Error::outcome, |_| "ok");
             telemetry::REGISTRY_REQUESTS.with_label_values(&[operation, outcome]).inc();
             telemetry::REGISTRY_REQUEST_SECONDS.with_label_values(&[operation, outcome]).observe(start.elapsed().as_secs_f64());
@@ -197,15 +159,13 @@ impl Client {
         let what = format!("subject `{subject}`");
         let mut last = Error::Unavailable { what: what.clone(), detail: "no URL is given".to_owned() };
         for url in &self.urls {
-            let mut request = self
-                .http
-                .request(method.clone(), format!("{url}{path}"))
+            let request = self
+                .access
+                .now()
+                .request(method.clone(), &format!("{url}{path}"))
                 .header("content-type", "application/vnd.schemaregistry.v1+json")
                 .header("accept", "application/vnd.schemaregistry.v1+json, application/json")
                 .body(if body.is_null() { String::new() } else { body.to_string() });
-            if let Some(username) = &self.username {
-                request = request.basic_auth(username, self.password.as_deref());
-            }
             match answered(request.send().await, &what).await {
                 Ok(answer) => return Ok(answer),
                 Err(error @ Error::Unavailable { .. }) => last = error,
@@ -236,7 +196,9 @@ fn classed(what: &str, error: &SRCError) -> Error {
     match raw {
         Some(raw) => by_code(what, raw.error_code, None, Some(raw.message.clone())),
         // No answer at all, or one that is not the registry's.
-        None => Error::Unavailable { what: what.to_owned(), detail: error.cause.clone().unwrap_or_else(|| error.error.clone()) },
+        None => {
+            Error::Unavailable { what: what.to_owned(), detail: error.source().map_or_else(|| error.error.clone(), |e| chain(e)) }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub enum Error {
     Pending { id: i32, tries: u32 },
     #[error("schema is not compatible with subject `{subject}`: {}", .reasons.join("; "))]
     Incompatible { subject: String, reasons: Vec<String> },
-    /// Wrong credentials or rights.
+    /// Wrong credentials, rights or certificates: somebody mends it; the sentence says how.
     #[error("schema registry denies {what}: {detail}")]
     Denied { what: String, detail: String },
     /// It understood and says no, or what we ask makes no sense.

@@ -10,6 +10,7 @@
 //!
 //! What it does not guarantee: ids are opaque and mean something only in the registry that gave them.
 
+mod access;
 mod canonical;
 mod client;
 mod error;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time;
+use tokio::{sync::watch, time};
 
 use crate::Exit;
 
@@ -23,6 +23,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Health {
     inner: Arc<Mutex<Inner>>,
+    /// Why only another start helps.
+    again: Arc<watch::Sender<Option<String>>>,
 }
 
 #[derive(Debug)]
@@ -34,7 +36,8 @@ struct Inner {
 impl Default for Health {
     fn default() -> Self {
         let not_ready = BTreeMap::from([("start".to_owned(), "starting".to_owned())]);
-        Self { inner: Arc::new(Mutex::new(Inner { not_ready, last_tick: Instant::now() })) }
+        let inner = Mutex::new(Inner { not_ready, last_tick: Instant::now() });
+        Self { inner: Arc::new(inner), again: Arc::new(watch::Sender::new(None)) }
     }
 }
 
@@ -63,6 +66,21 @@ impl Health {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.lock().last_tick.elapsed() < PULSE
+    }
+
+    /// Drain, and end with 75: only a process that starts anew has what this one lacks.
+    pub fn start_again(&self, why: impl Into<String>) {
+        self.again.send_replace(Some(why.into()));
+    }
+
+    /// Waits for [`Health::start_again`].
+    pub(crate) async fn must_start_again(&self) -> String {
+        let mut again = self.again.subscribe();
+        match again.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            // It is sent from here: it cannot have gone.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Tries `attempt` until it answers: at once, then every 0.1 s to 2 s, named on `/readyz` meanwhile. An attempt that is still

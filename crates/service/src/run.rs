@@ -79,6 +79,50 @@ impl<A> Context<A> {
     }
 }
 
+/// How often what is refused is looked at again.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Refusals that one reason names; the rest is counted.
+const NAMED: usize = 3;
+
+impl<A> Context<A> {
+    /// What the identity `principal` is granted, by the list of topics: a missing one is named whole.
+    #[must_use]
+    pub fn grants(&self, principal: &str) -> Vec<landscape::Grant> {
+        let all = landscape::rights(&self.landscape, &self.topics);
+        all.into_iter().find(|each| each.name == principal).map(|each| each.grants).unwrap_or_default()
+    }
+
+    /// Names on `/readyz`, as `access`, what is refused to `client`, for as long as it is; ends the process with 75 where only another
+    /// start would read a file that changed.
+    pub fn watch_access<C, R, F>(&self, client: &C, look: impl Fn(C) -> F + Send + 'static, is_outdated: fn(&C) -> bool)
+    where
+        C: Clone + Send + 'static,
+        R: std::fmt::Display,
+        F: Future<Output = Vec<R>> + Send,
+    {
+        let (client, health, stop) = (client.clone(), self.health.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            while tokio::time::timeout(LOOK, stop.cancelled()).await.is_err() {
+                let refused = look(client.clone()).await;
+                if refused.is_empty() {
+                    health.ready("access");
+                    continue;
+                }
+                let mut text: Vec<String> = refused.iter().take(NAMED).map(ToString::to_string).collect();
+                if refused.len() > NAMED {
+                    text.push(format!("and {} more", refused.len() - NAMED));
+                }
+                let text = text.join("; ");
+                if is_outdated(&client) {
+                    return health.start_again(format!("{text}; its files are others by now, and a start reads them"));
+                }
+                health.not_ready("access", text);
+            }
+        });
+    }
+}
+
 #[derive(Parser)]
 struct Options<A: Args> {
     #[command(flatten)]
@@ -157,7 +201,8 @@ async fn live<A: App>(options: Options<A::Args>, traces: Traces) -> Result<(), E
     let listener = ops::bind(common.ops).await?;
     let address = listener.local_addr().map_err(Exit::died)?;
     let ops = tokio::spawn(ops::serve(listener, health.clone()));
-    let stop = stop_on_signal(common.drain_timeout)?;
+    let patience = common.drain_timeout;
+    let stop = stop_on_signal(patience)?;
 
     telemetry::LANDSCAPE_INFO.with_label_values(&[landscape.policy_version.as_str()]).set(1);
     telemetry::BUILD_INFO
@@ -172,8 +217,16 @@ async fn live<A: App>(options: Options<A::Args>, traces: Traces) -> Result<(), E
         () = stop.cancelled() => return Ok(()),
     };
     health.ready("start");
+    let mut running = std::pin::pin!(built.run(stop.clone()));
     tokio::select! {
-        ended = built.run(stop) => ended,
+        ended = &mut running => ended,
+        why = health.must_start_again() => {
+            tracing::warn!(why, "draining to start again");
+            stop.cancel();
+            watchdog(patience);
+            running.await?;
+            Err(Exit::again(anyhow::anyhow!(why)))
+        }
         served = ops => Err(Exit::died(anyhow::anyhow!("the listener for probes ended: {served:?}"))),
     }
 }
