@@ -12,6 +12,8 @@ use crate::{
     config::{Role, settings},
     context::Plain,
     error::Cause,
+    refusal::Subject,
+    topics,
 };
 
 /// The cluster as one identity sees it.
@@ -28,27 +30,25 @@ pub struct Cluster {
 /// When they do not answer or do not let this identity in.
 pub async fn look(client: &Client, patience: Duration) -> Result<Cluster, Error> {
     let admin: AdminClient<Plain> = settings(client, &Role::Admin)?
-        .create_with_context(Plain::default())
+        .create_with_context(Plain::of(client))
         .map_err(|source| Error::Settings { what: "creating an admin client".to_owned(), source: Cause::new(source).into() })?;
-    let addresses = client.brokers.clone();
+    let asking = client.clone();
     let (admin, brokers) = tokio::task::spawn_blocking(move || {
-        let metadata = admin
-            .inner()
-            .fetch_metadata(None, patience)
-            .map_err(|source| Error::unreachable(format!("asking the brokers {addresses}"), source))?;
+        let metadata = topics::metadata(&topics::asking(&asking)?, &asking.brokers, patience)?;
         let ids: Vec<i32> = metadata.brokers().iter().map(rdkafka::metadata::MetadataBroker::id).collect();
         Ok::<_, Error>((admin, ids))
     })
     .await
     .map_err(|_| Error::Stopped { what: "asking the brokers" })??;
     let settings = match brokers.first() {
-        Some(id) => own_settings(&admin, *id, patience).await?,
+        Some(id) => own_settings(client, &admin, *id, patience).await?,
         None => None,
     };
     Ok(Cluster { brokers: brokers.len(), settings })
 }
 
 async fn own_settings(
+    client: &Client,
     admin: &AdminClient<Plain>,
     broker: i32,
     patience: Duration,
@@ -57,7 +57,7 @@ async fn own_settings(
     let described = admin
         .describe_configs([&ResourceSpecifier::Broker(broker)], &options)
         .await
-        .map_err(|source| Error::unreachable("describing a broker", source))?;
+        .map_err(|source| client.board.error("describing a broker", source, Subject::Cluster))?;
     let mut found = None;
     for resource in described {
         match resource {

@@ -1,11 +1,14 @@
 //! Every setting of librdkafka, in one function. Rows that carry correctness cannot be changed from outside.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use landscape::Grant;
 use rdkafka::ClientConfig;
 
 use crate::Error;
+use crate::board::Board;
 
 /// How to reach the cluster. No `Debug`: it carries the way to the secrets.
 #[derive(Clone)]
@@ -15,13 +18,21 @@ pub struct Client {
     /// Shown in broker logs and quotas: `millrace-validator-0`.
     pub client_id: String,
     pub security: Option<Security>,
+    pub(crate) board: Arc<Board>,
 }
 
 impl Client {
     /// A client without TLS and SASL.
     #[must_use]
     pub fn new(brokers: impl Into<String>, client_id: impl Into<String>) -> Self {
-        Self { brokers: brokers.into(), client_id: client_id.into(), security: None }
+        Self { brokers: brokers.into(), client_id: client_id.into(), security: None, board: Arc::default() }
+    }
+
+    /// Tells what this identity should be granted: where a right is missing, the whole grant is named.
+    #[must_use]
+    pub fn expecting(self, grants: Vec<Grant>) -> Self {
+        self.board.expect(grants);
+        self
     }
 
     /// A client that is let in as the landscape says.
@@ -38,7 +49,7 @@ impl Client {
                 password_file,
             }),
         });
-        Self { brokers: brokers.join(","), client_id: client_id.into(), security }
+        Self { brokers: brokers.join(","), client_id: client_id.into(), security, board: Arc::default() }
     }
 }
 
@@ -83,6 +94,10 @@ pub(crate) enum Role<'a> {
     },
     Idempotent,
     Admin,
+    /// Asks for the right to read, record by record none.
+    Probe {
+        group: &'a str,
+    },
 }
 
 /// The transaction detector of kafka.md 6.6 counts in these.
@@ -101,7 +116,7 @@ pub(crate) fn settings(client: &Client, role: &Role<'_>) -> Result<ClientConfig,
     set("topic.metadata.refresh.fast.interval.ms", "100");
     set("allow.auto.create.topics", "false");
     match role {
-        Role::Member { group, .. } | Role::Assigned { group, .. } => {
+        Role::Member { group, .. } | Role::Assigned { group, .. } | Role::Probe { group } => {
             set("group.id", group);
             set("enable.auto.commit", "false");
             set("enable.auto.offset.store", "false");
@@ -155,9 +170,16 @@ pub(crate) fn settings(client: &Client, role: &Role<'_>) -> Result<ClientConfig,
             set("linger.ms", "5");
             set("queue.buffering.max.messages", "10000");
         }
+        Role::Probe { .. } => {
+            set("isolation.level", "read_committed");
+            set("auto.offset.reset", "latest");
+            // An end that was reached is a read that was allowed.
+            set("enable.partition.eof", "true");
+        }
         Role::Admin => {}
     }
     secure(client.security.as_ref(), &mut config)?;
+    client.board.know(client);
     Ok(config)
 }
 

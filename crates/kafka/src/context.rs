@@ -1,6 +1,6 @@
 //! What every client shares: its log lines in ours, its bursts of errors held back.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -8,6 +8,9 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
+
+use crate::Client;
+use crate::board::Board;
 
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -34,9 +37,26 @@ impl Damper {
 pub(crate) struct Voice {
     lines: Damper,
     errors: Damper,
+    board: Arc<Board>,
+}
+
+/// A context whose client has a board.
+pub(crate) trait Watched {
+    /// Whether events may be taken from the handle at any time: never where they belong to a loop.
+    const DRAINS: bool;
+
+    fn board(&self) -> &Board;
 }
 
 impl Voice {
+    pub(crate) fn of(client: &Client) -> Self {
+        Self { board: Arc::clone(&client.board), ..Self::default() }
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         match level {
             RDKafkaLogLevel::Emerg
@@ -56,6 +76,7 @@ impl Voice {
 
     /// Transport errors come in bursts while brokers restart (C23): they heal, or the health probe speaks.
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
+        self.board.heard(error.rdkafka_error_code(), reason);
         if let Some(left_out) = self.errors.speak() {
             tracing::warn!(target: "librdkafka", %error, left_out, "{reason}");
         }
@@ -63,8 +84,21 @@ impl Voice {
 }
 
 /// The context of every client that is not a group member.
-#[derive(Default)]
 pub(crate) struct Plain(Voice);
+
+impl Plain {
+    pub(crate) fn of(client: &Client) -> Self {
+        Self(Voice::of(client))
+    }
+}
+
+impl Watched for Plain {
+    const DRAINS: bool = true;
+
+    fn board(&self) -> &Board {
+        self.0.board()
+    }
+}
 
 impl ClientContext for Plain {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::refusal::{Refusal, sentences};
+
 /// What this crate answers when it cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -17,6 +19,9 @@ pub enum Error {
     /// The cluster, or a topic, does not answer.
     #[error("{what}")]
     Unreachable { what: String, source: Cause },
+    /// Security stands in the way: a person mends it, nothing else does, and nothing is lost meanwhile.
+    #[error("{}", sentences(.0))]
+    Refused(Vec<Refusal>),
     #[error("topic `{0}` does not exist")]
     MissingTopic(String),
     /// All that a service looked for and did not find.
@@ -54,7 +59,11 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::MissingTopic(_) | Self::MissingTopics(_) | Self::Delivery { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Refused(_)
+            | Self::MissingTopic(_)
+            | Self::MissingTopics(_)
+            | Self::Delivery { .. } => true,
             Self::Settings { .. }
             | Self::File { .. }
             | Self::Unwritable { .. }
@@ -112,29 +121,47 @@ pub enum TransactError {
     Fatal(Error),
 }
 
-/// What the client library said. Boxed: it would make every result of this crate large.
-pub struct Cause(Box<KafkaError>);
+/// What the client library said, or what that means. Boxed: it would make every result of this crate large.
+pub struct Cause(Said);
+
+enum Said {
+    Library(Box<KafkaError>),
+    Refused(Box<Refusal>),
+}
 
 impl Cause {
     pub(crate) fn new(error: KafkaError) -> Self {
-        Self(Box::new(error))
+        Self(Said::Library(Box::new(error)))
+    }
+
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self(Said::Refused(Box::new(refusal)))
     }
 
     pub(crate) fn is_fenced(&self) -> bool {
-        self.0.rdkafka_error_code().is_some_and(is_fencing)
+        match &self.0 {
+            Said::Library(error) => error.rdkafka_error_code().is_some_and(is_fencing),
+            Said::Refused(_) => false,
+        }
     }
 }
 
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        match &self.0 {
+            Said::Library(error) => fmt::Debug::fmt(error, f),
+            Said::Refused(refusal) => fmt::Debug::fmt(refusal, f),
+        }
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // rdkafka's chain repeats the code inside its own text, so this one has no source.
-        fmt::Display::fmt(&self.0, f)
+        match &self.0 {
+            // rdkafka's chain repeats the code inside its own text, so this one has no source.
+            Said::Library(error) => fmt::Display::fmt(error, f),
+            Said::Refused(refusal) => fmt::Display::fmt(refusal, f),
+        }
     }
 }
 

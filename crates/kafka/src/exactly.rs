@@ -94,15 +94,16 @@ impl<'a, P: Processor> Worker<'a, P> {
             queued_kib: 4096,
         };
         let consumer: Member = settings(&config.client, &role)?
-            .create_with_context(Group::new(&config.group, stop.clone(), before_revoke))
+            .create_with_context(Group::new(&config.client, &config.group, &config.inputs, stop.clone(), before_revoke))
             .map_err(|source| Error::Settings {
                 what: format!("creating a member of `{}`", config.group),
                 source: Cause::new(source).into(),
             })?;
         let restorer = Restorer::new(&config.client, &config.group)?;
         let queue = config.batch.records.saturating_mul(4).max(1000);
-        let transactional =
+        let mut transactional =
             Transactional::new(&config.client, &config.transactional_id, config.component, queue, runtime.clone(), &stop)?;
+        transactional.alive.clone_from(&config.alive);
         tell_torn(config, &consumer, 0);
         Ok(Self {
             config,
@@ -149,6 +150,7 @@ impl<'a, P: Processor> Worker<'a, P> {
     }
 
     fn turn(&mut self) -> Result<(), Error> {
+        self.config.alive();
         self.gather()?;
         let assigned: Vec<Partition> = lock(&self.positions).partitions().cloned().collect();
         self.cure.apply(&self.consumer, &self.config.inputs, &assigned)?;
@@ -252,7 +254,7 @@ impl<'a, P: Processor> Worker<'a, P> {
     /// After a commit in doubt: the committed offsets decide what of the batch is left to do.
     fn reread(&mut self) -> Result<(), Error> {
         let partitions: Vec<Partition> = lock(&self.positions).partitions().cloned().collect();
-        let found = match committed(&self.consumer, &partitions, &self.stop) {
+        let found = match committed(&self.consumer, &self.config.group, &partitions, &self.stop) {
             Ok(found) => found,
             Err(error) if error.is_transient() => {
                 self.warn(&error, "waiting for the outcome of a transaction");

@@ -3,13 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use landscape::Operation;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
-use crate::context::Plain;
+use crate::context::{Plain, Watched as _};
 use crate::lookup::{assigned, list, positions, watermarks};
 use crate::record::Copier;
+use crate::refusal::Subject;
 use crate::{Client, Error, Record};
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -70,5 +72,5 @@ fn fetch(consumer: &BaseConsumer<Plain>, topic: &str, partition: i32, offset: i6
             }
         }
     }
-    Err(Error::unreachable(what(), trouble))
+    Err(consumer.context().board().error(what(), trouble, Subject::Topic(topic, Operation::Read)))
 }

@@ -56,6 +56,7 @@ impl Follower {
     /// Starts the follower's thread; it ends, and the channel closes, on `stop` or when the receiver is dropped. A topic that does
     /// not exist, or a cluster that does not answer, is waited for.
     pub fn spawn(config: FollowConfig, stop: CancellationToken) -> Result<mpsc::Receiver<Followed>, Error> {
+        config.client.board.reads(&config.group, config.topics.iter().map(|(topic, _)| topic.as_str()));
         let (sender, receiver) = mpsc::channel(BUFFER);
         let follow = Follow {
             committed: assigned(&config.client, &config.group, true)?,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use landscape::Operation;
 use model::{Slot, Timestamp};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -19,11 +20,13 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Voice;
+use crate::board::Board;
+use crate::context::{Voice, Watched};
 use crate::error::is_fencing;
 use crate::lookup::{Partition, committed, list, watermarks};
-use crate::standing::Standing;
-use crate::{Cause, Error};
+use crate::refusal::{Subject, is_missing_right};
+use crate::standing::{self, Standing};
+use crate::{Cause, Client, Error};
 
 pub(crate) type Member = BaseConsumer<Group>;
 
@@ -47,10 +50,17 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(name: &str, stop: CancellationToken, before_revoke: impl Fn(&Member) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        client: &Client,
+        name: &str,
+        topics: &[String],
+        stop: CancellationToken,
+        before_revoke: impl Fn(&Member) + Send + Sync + 'static,
+    ) -> Self {
+        client.board.reads(name, topics.iter().map(String::as_str));
         Self {
             name: name.to_owned(),
-            voice: Voice::default(),
+            voice: Voice::of(client),
             stop,
             events: Mutex::default(),
             standing: Standing::new(name, now()),
@@ -63,6 +73,7 @@ impl Group {
     }
 
     pub(crate) fn take_up(&self, topic: &str, at: Timestamp) {
+        self.board().works(Subject::Topic(topic, Operation::Read));
         self.standing.take_up(topic, at);
     }
 
@@ -81,7 +92,7 @@ impl Group {
         let partitions: Vec<Partition> =
             assigned.elements().iter().map(|element| (Arc::from(element.topic()), element.partition())).collect();
         let mut starts = BTreeMap::new();
-        for (partition, offset) in committed(consumer, &partitions, &self.stop)? {
+        for (partition, offset) in committed(consumer, &self.name, &partitions, &self.stop)? {
             let start = match offset {
                 Some(offset) => offset,
                 None => self.low(consumer, &partition)?,
@@ -124,8 +135,7 @@ impl ClientContext for Group {
     fn stats(&self, statistics: Statistics) {
         let now = now();
         for (topic, state) in &statistics.topics {
-            let known: Vec<i64> =
-                state.partitions.values().map(|partition| partition.consumer_lag).filter(|lag| *lag >= 0).collect();
+            let known: Vec<i64> = state.partitions.values().filter_map(standing::lag).collect();
             let records = (!known.is_empty()).then(|| known.iter().sum());
             self.standing.behind(topic, records, now);
         }
@@ -136,13 +146,25 @@ impl ClientContext for Group {
     }
 }
 
+impl Watched for Group {
+    /// Its events belong to the loop.
+    const DRAINS: bool = false;
+
+    fn board(&self) -> &Board {
+        self.voice.board()
+    }
+}
+
 impl ConsumerContext for Group {
     fn rebalance(&self, consumer: &Member, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let event = match code {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 telemetry::CONSUMER_REBALANCES.with_label_values(&[&self.name]).inc();
                 match self.assign(consumer, partitions) {
-                    Ok(starts) => Rebalanced::Assigned(starts),
+                    Ok(starts) => {
+                        self.board().works(Subject::Group(&self.name, Operation::Read));
+                        Rebalanced::Assigned(starts)
+                    }
                     Err(error) => Rebalanced::Failed(error),
                 }
             }
@@ -164,8 +186,9 @@ impl ConsumerContext for Group {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            self.commit_failed(&error);
+        match result {
+            Ok(()) => self.board().works(Subject::Group(&self.name, Operation::Read)),
+            Err(error) => self.commit_failed(&error),
         }
     }
 }
@@ -176,6 +199,9 @@ impl Group {
         // Nothing was there to commit.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) {
             return;
+        }
+        if let Some(code) = error.rdkafka_error_code().filter(|code| is_missing_right(*code)) {
+            self.board().missing(code, Subject::Group(&self.name, Operation::Read));
         }
         telemetry::COMMIT_FAILURES.with_label_values(&[&self.name]).inc();
         tracing::info!(%error, group = self.name, "offsets not committed");
@@ -188,7 +214,10 @@ impl Group {
         }
         let offsets = list(offsets.iter().map(|((topic, partition), next)| (topic, *partition, Offset::Offset(*next))));
         match consumer.commit(&offsets, CommitMode::Sync) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.board().works(Subject::Group(&self.name, Operation::Read));
+                true
+            }
             Err(error) => {
                 self.commit_failed(&error);
                 false

@@ -13,6 +13,7 @@
 //! Invariant: no type of rdkafka crosses this crate's public interface.
 //! Invariant: a partition is always explicit; no client ever chooses one.
 
+mod board;
 pub mod cluster;
 mod config;
 mod context;
@@ -27,7 +28,9 @@ mod owned;
 mod producer;
 mod reader;
 mod record;
+mod refusal;
 mod restore;
+pub mod rights;
 mod standing;
 pub mod topics;
 mod transact;
@@ -40,5 +43,6 @@ pub use follow::{FollowConfig, Followed, Follower, Start};
 pub use producer::{Delivery, Producer, Transactor};
 pub use reader::{Bounds, Coordinate, Event, Reader, ReaderConfig, ReaderHandle};
 pub use record::Record;
+pub use refusal::Refusal;
 pub use restore::read_all;
-pub use worker::{Batch, Drained, Processor, WorkerConfig, run};
+pub use worker::{Alive, Batch, Drained, Processor, WorkerConfig, run};

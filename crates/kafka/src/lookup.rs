@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use landscape::Operation;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -11,13 +12,16 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Role, settings};
-use crate::context::Plain;
+use crate::context::{Plain, Watched};
+use crate::refusal::{Subject, code, is_missing_right};
 use crate::{Cause, Client, Error};
 
 /// One partition of a topic.
 pub(crate) type Partition = (Arc<str>, i32);
 
 pub(crate) const ASK: Duration = Duration::from_secs(5);
+/// Events that wait in a handle that only asks, at most.
+const EVENTS: usize = 50;
 
 /// Waits, unless `stop` comes first. True: go on.
 pub(crate) fn wait(runtime: &Handle, stop: &CancellationToken, pause: Duration) -> bool {
@@ -27,32 +31,51 @@ pub(crate) fn wait(runtime: &Handle, stop: &CancellationToken, pause: Duration) 
 /// A consumer that only `assign()`s.
 pub(crate) fn assigned(client: &Client, group: &str, committed_only: bool) -> Result<BaseConsumer<Plain>, Error> {
     settings(client, &Role::Assigned { group, committed_only })?
-        .create_with_context(Plain::default())
+        .create_with_context(Plain::of(client))
         .map_err(|source| Error::Settings { what: format!("creating a reader for `{group}`"), source: Cause::new(source).into() })
 }
 
 /// How many partitions a topic has.
-pub(crate) fn partition_count<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &str) -> Result<i32, Error> {
+pub(crate) fn partition_count<C: ConsumerContext + Watched>(consumer: &BaseConsumer<C>, topic: &str) -> Result<i32, Error> {
+    let subject = Subject::Topic(topic, Operation::Describe);
     let metadata = consumer
         .fetch_metadata(Some(topic), ASK)
-        .map_err(|source| Error::unreachable(format!("asking for the partitions of `{topic}`"), source))?;
+        .map_err(|source| trouble(consumer, format!("asking for the partitions of `{topic}`"), source, subject))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     match found {
         Some(found) if found.error().is_none() && !found.partitions().is_empty() => {
+            consumer.client().context().board().works(subject);
             Ok(i32::try_from(found.partitions().len()).unwrap_or(i32::MAX))
         }
         Some(found) => match found.error().map(RDKafkaErrorCode::from) {
             None | Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 Err(Error::MissingTopic(topic.to_owned()))
             }
-            Some(code) => Err(Error::unreachable(format!("asking for `{topic}`"), KafkaError::MetadataFetch(code))),
+            Some(code) => Err(trouble(consumer, format!("asking for `{topic}`"), KafkaError::MetadataFetch(code), subject)),
         },
         None => Err(Error::MissingTopic(topic.to_owned())),
     }
 }
 
+/// An error of a question, once the handle was heard out: what it knows of its connections it tells in events.
+pub(crate) fn trouble<C: ConsumerContext + Watched>(
+    consumer: &BaseConsumer<C>,
+    what: String,
+    source: KafkaError,
+    subject: Subject<'_>,
+) -> Error {
+    if C::DRAINS {
+        for _ in 0..EVENTS {
+            if consumer.poll(Duration::ZERO).is_none() {
+                break;
+            }
+        }
+    }
+    consumer.client().context().board().error(what, source, subject)
+}
+
 /// Low watermark and end as this client's isolation level sees it: for the uncommitted end (C26) pass a `read_uncommitted` client.
-pub(crate) fn watermarks<C: ConsumerContext>(
+pub(crate) fn watermarks<C: ConsumerContext + Watched>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     partition: i32,
@@ -61,7 +84,12 @@ pub(crate) fn watermarks<C: ConsumerContext>(
         Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition) => {
             Error::MissingTopic(topic.to_owned())
         }
-        _ => Error::unreachable(format!("asking for the ends of `{topic}` {partition}"), source),
+        _ => trouble(
+            consumer,
+            format!("asking for the ends of `{topic}` {partition}"),
+            source,
+            Subject::Topic(topic, Operation::Describe),
+        ),
     })
 }
 
@@ -91,11 +119,13 @@ pub(crate) fn list(partitions: impl IntoIterator<Item = (impl AsRef<str>, i32, O
 
 /// Committed offsets, stable ones: asked again while a transaction that carries offsets is still open (P9), and never read as "no
 /// offset yet" meanwhile. None for a partition without one.
-pub(crate) fn committed<C: ConsumerContext>(
+pub(crate) fn committed<C: ConsumerContext + Watched>(
     consumer: &BaseConsumer<C>,
+    group: &str,
     partitions: &[Partition],
     stop: &CancellationToken,
 ) -> Result<BTreeMap<Partition, Option<i64>>, Error> {
+    let subject = Subject::Group(group, Operation::Read);
     // The longest an open transaction can last, and some more for a cluster that is coming back.
     let deadline = Instant::now() + crate::config::TRANSACTION_TIMEOUT * 2;
     let mut found = BTreeMap::new();
@@ -106,14 +136,14 @@ pub(crate) fn committed<C: ConsumerContext>(
         }
         let ask = list(missing.iter().map(|(topic, partition)| (topic, *partition, Offset::Invalid)));
         let asked = Instant::now();
-        let trouble = match consumer.committed_offsets(ask, Duration::from_secs(2)) {
+        let failed = match consumer.committed_offsets(ask, Duration::from_secs(2)) {
             Ok(answer) => {
-                let mut trouble = None;
+                let mut failed = None;
                 for element in answer.elements() {
                     let offset = match element.error() {
                         Ok(()) => element.offset(),
                         Err(error) => {
-                            trouble = Some(error);
+                            failed = Some(error);
                             continue;
                         }
                     };
@@ -122,16 +152,20 @@ pub(crate) fn committed<C: ConsumerContext>(
                         found.insert((*partition).clone(), offset);
                     }
                 }
-                trouble
+                failed
             }
             Err(error) => Some(error),
         };
-        if let Some(error) = trouble {
+        if let Some(error) = failed {
             if stop.is_cancelled() {
                 return Err(Error::Stopped { what: "asking for committed offsets" });
             }
             if Instant::now() > deadline {
-                return Err(Error::unreachable("asking for committed offsets", error));
+                return Err(trouble(consumer, "asking for committed offsets".to_owned(), error, subject));
+            }
+            // Nothing heals it here: the caller tries again, and says so.
+            if code(&error).is_some_and(is_missing_right) {
+                return Err(trouble(consumer, "asking for committed offsets".to_owned(), error, subject));
             }
             // An answer that came at once and was refused would otherwise be asked for in a tight loop.
             std::thread::sleep(Duration::from_millis(100).saturating_sub(asked.elapsed()));

@@ -2,18 +2,22 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use landscape::Operation;
 use model::Outgoing;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, Producer as _};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::board::Board;
 use crate::config::{Role, settings};
 use crate::context::Plain;
 use crate::error::is_unwritable;
+use crate::refusal::{Subject, code};
 use crate::transact::{Ended, Transactional, headers, is_queue_full, record};
 use crate::{Cause, Client, Error, TransactError};
 
@@ -26,6 +30,7 @@ pub struct Producer {
 
 /// Resolves to the record's offset once the broker has it. Dropping it does not take the record back.
 pub struct Delivery {
+    board: Arc<Board>,
     topic: String,
     key: String,
     future: DeliveryFuture,
@@ -36,18 +41,22 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.future).poll(cx).map(|outcome| match outcome {
-            Ok(Ok(delivery)) => Ok(delivery.offset),
-            Ok(Err((error, _))) => Err(write_error(&self.topic, &self.key, error)),
-            Err(_) => Err(write_error(&self.topic, &self.key, KafkaError::Canceled)),
+            Ok(Ok(delivery)) => {
+                self.board.works(Subject::Topic(&self.topic, Operation::Write));
+                Ok(delivery.offset)
+            }
+            Ok(Err((error, _))) => Err(write_error(&self.board, &self.topic, &self.key, error)),
+            Err(_) => Err(write_error(&self.board, &self.topic, &self.key, KafkaError::Canceled)),
         })
     }
 }
 
-fn write_error(topic: &str, key: &str, error: KafkaError) -> Error {
+fn write_error(board: &Board, topic: &str, key: &str, error: KafkaError) -> Error {
     if error.rdkafka_error_code().is_some_and(is_unwritable) {
         Error::Unwritable { topic: topic.to_owned(), key: key.to_owned(), source: Cause::new(error) }
     } else {
-        Error::Delivery { topic: topic.to_owned(), source: Cause::new(error) }
+        let source = board.cause(error, Subject::Topic(topic, Operation::Write));
+        Error::Delivery { topic: topic.to_owned(), source }
     }
 }
 
@@ -67,11 +76,17 @@ impl Producer {
         }
         loop {
             let error = match inner.send_result(record(outgoing, headers(outgoing))) {
-                Ok(future) => return Ok(Delivery { topic: outgoing.topic.clone(), key: outgoing.key.clone(), future }),
+                Ok(future) => {
+                    let board = Arc::clone(&self.client.board);
+                    return Ok(Delivery { board, topic: outgoing.topic.clone(), key: outgoing.key.clone(), future });
+                }
                 Err((error, _)) => error,
             };
             if !is_queue_full(&error) {
-                return Err(write_error(&outgoing.topic, &outgoing.key, error));
+                if code(&error) == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+                    refresh(&inner, &outgoing.topic);
+                }
+                return Err(write_error(&self.client.board, &outgoing.topic, &outgoing.key, error));
             }
             // The lock is held meanwhile: the same record goes before any other (P1).
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -98,9 +113,19 @@ impl Producer {
     }
 }
 
+/// The library remembers for minutes that a topic was refused; asked for it by name, it learns that it no longer is. Nobody waits.
+pub(crate) fn refresh(producer: &FutureProducer<Plain>, topic: &str) {
+    let (producer, topic) = (producer.clone(), topic.to_owned());
+    std::thread::spawn(move || {
+        if let Err(error) = producer.client().fetch_metadata(Some(&topic), Duration::from_secs(2)) {
+            tracing::debug!(%error, topic, "asking again for a refused topic");
+        }
+    });
+}
+
 fn create(client: &Client) -> Result<FutureProducer<Plain>, Error> {
     settings(client, &Role::Idempotent)?
-        .create_with_context(Plain::default())
+        .create_with_context(Plain::of(client))
         .map_err(|source| Error::Settings { what: "creating a producer".to_owned(), source: Cause::new(source).into() })
 }
 
@@ -127,7 +152,7 @@ pub struct Transactor {
 
 impl Transactor {
     /// Fences whoever used this id before and aborts what it left open. `component` labels the metrics: `publisher`.
-    /// Waits for the cluster; cancel by dropping the future.
+    /// Waits for the cluster; cancel by dropping the future. A right that is missing is an error at once.
     pub async fn new(client: &Client, transactional_id: &str, component: &'static str) -> Result<Self, Error> {
         let (client, id) = (client.clone(), transactional_id.to_owned());
         let stop = CancellationToken::new();

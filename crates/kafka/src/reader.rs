@@ -30,6 +30,8 @@ const COMMIT_AFTER: usize = 5000;
 /// strangers of the same name. Of two real instances the one that was there first is fenced a second time, and ends.
 const AGAIN: Duration = Duration::from_secs(60);
 const LEAVE: Duration = Duration::from_secs(15);
+/// How soon a reader that the brokers did not let begin joins again.
+const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
 /// A group reader whose records finish later and out of order (the sink's).
 pub struct Reader;
@@ -209,9 +211,12 @@ fn member(
         reset: "earliest",
         queued_kib: 2048,
     };
-    settings(&config.client, &role)?.create_with_context(Group::new(&config.group, stop.clone(), before_revoke)).map_err(
-        |source| Error::Settings { what: format!("creating a member of `{}`", config.group), source: Cause::new(source).into() },
-    )
+    settings(&config.client, &role)?
+        .create_with_context(Group::new(&config.client, &config.group, &config.topics, stop.clone(), before_revoke))
+        .map_err(|source| Error::Settings {
+            what: format!("creating a member of `{}`", config.group),
+            source: Cause::new(source).into(),
+        })
 }
 
 /// How long a hand-over may take (C6).
@@ -256,7 +261,18 @@ impl Read {
         let mut ended = subscribe(&self.consumer, &self.config.topics);
         while ended.is_ok() && !self.stop.is_cancelled() && !self.sender.is_closed() {
             ended = match self.turn() {
-                Err(Error::Fenced { .. }) if self.fenced.is_none_or(|last| last.elapsed() > AGAIN) => self.join_again(),
+                Err(Error::Fenced { .. }) if self.fenced.is_none_or(|last| last.elapsed() > AGAIN) => {
+                    tracing::warn!(group = self.config.group, instance = self.config.instance, "fenced; joining again");
+                    self.fenced = Some(Instant::now());
+                    self.join_again()
+                }
+                // The brokers' fault, or a right that is missing: everything is let go, and joined for anew.
+                Err(error) if error.is_transient() => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(group = self.config.group, instance = self.config.instance, error, "joining again");
+                    std::thread::sleep(BEGIN_AGAIN);
+                    self.join_again()
+                }
                 turned => turned,
             };
         }
@@ -273,8 +289,6 @@ impl Read {
 
     /// The old membership is over: what it handed out is let go, without waiting for a broker that would refuse its commit.
     fn join_again(&mut self) -> Result<(), Error> {
-        tracing::warn!(group = self.config.group, instance = self.config.instance, "fenced; joining again");
-        self.fenced = Some(Instant::now());
         before_revoke(&self.consumer, &mut lock(&self.owned), &self.sender, patience(&self.config));
         self.consumer = member(&self.config, &self.stop, &self.owned, &self.sender)?;
         subscribe(&self.consumer, &self.config.topics)

@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use landscape::Operation;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::Offset;
 use tokio_util::sync::CancellationToken;
 
+use crate::board::Board;
 use crate::context::{Damper, Plain};
 use crate::lookup::{Partition, assigned, list, partition_count, positions, watermarks};
 use crate::record::Copier;
+use crate::refusal::Subject;
 use crate::{Client, Error, Record};
 
 /// How long `read_all` waits for a cluster that does not answer.
@@ -22,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Reads a set of partitions to their ends.
 pub(crate) struct Restorer {
+    board: Arc<Board>,
+    group: String,
     committed: BaseConsumer<Plain>,
     uncommitted: BaseConsumer<Plain>,
     copier: Copier,
@@ -35,6 +40,8 @@ pub(crate) struct Restorer {
 impl Restorer {
     pub(crate) fn new(client: &Client, group: &str) -> Result<Self, Error> {
         Ok(Self {
+            board: Arc::clone(&client.board),
+            group: group.to_owned(),
             committed: assigned(client, group, true)?,
             uncommitted: assigned(client, group, false)?,
             copier: Copier::default(),
@@ -47,6 +54,7 @@ impl Restorer {
     /// Forgets what was wanted before and wants these, from their beginnings.
     pub(crate) fn want(&mut self, partitions: Vec<Partition>) {
         self.open.clear();
+        self.board.reads(&self.group, partitions.iter().map(|(topic, _)| &**topic));
         self.wanted = partitions;
         if self.wanted.is_empty() {
             self.release();
@@ -169,7 +177,7 @@ fn collect(
             return Err(Error::Stopped { what: "reading a topic" });
         }
         match &step {
-            Err(Error::MissingTopic(_)) => return step.map(|()| records),
+            Err(Error::MissingTopic(_) | Error::Refused(_)) => return step.map(|()| records),
             // Errors that come at once would otherwise be asked for in a tight loop.
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
             Ok(()) => {}
@@ -179,7 +187,8 @@ fn collect(
         }
         if progress.0.elapsed() > PATIENCE {
             return Err(step.err().unwrap_or_else(|| {
-                Error::unreachable(format!("reading `{topic}` to its end"), rdkafka::error::KafkaError::NoMessageReceived)
+                let (what, source) = (format!("reading `{topic}` to its end"), rdkafka::error::KafkaError::NoMessageReceived);
+                client.board.error(what, source, Subject::Topic(topic, Operation::Read))
             }));
         }
     }

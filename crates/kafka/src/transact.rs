@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use landscape::Operation;
 use model::Outgoing;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -18,10 +19,14 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::board::Board;
 use crate::config::{Role, TRANSACTION_RETRY_BACKOFF, settings};
 use crate::context::Plain;
 use crate::error::{Class, classify, is_fencing, is_unwritable};
 use crate::lookup::wait;
+use crate::producer::refresh;
+use crate::refusal::{Subject, code, is_missing_right, sentences};
+use crate::worker::Alive;
 use crate::{Cause, Client, Error};
 
 type Sender = FutureProducer<Plain>;
@@ -31,6 +36,8 @@ const CALL: Duration = Duration::from_secs(10);
 /// An unanswered commit is resumed until then.
 const COMMIT: Duration = Duration::from_secs(20);
 const INIT: Duration = Duration::from_secs(5);
+/// How soon a missing right is asked for again.
+const REFUSED: Duration = Duration::from_secs(1);
 /// Being fenced a second time within this is not the broker's transaction timeout any more (P11).
 const AGAIN: Duration = Duration::from_secs(60);
 /// Other fatal errors within `AGAIN` (a broker that loses its connections over and over), before the worker gives up.
@@ -51,7 +58,7 @@ pub(crate) enum Ended {
 /// What one attempt came to, before anything was repaired.
 enum Attempt {
     Committed { in_doubt: bool },
-    Abort { recycle: bool, cause: KafkaError },
+    Abort { recycle: bool, cause: Cause },
     Unknown(KafkaError),
     Fatal(KafkaError),
     Hopeless(Error),
@@ -63,6 +70,8 @@ pub(crate) struct Transactional {
     component: &'static str,
     queue: usize,
     runtime: Handle,
+    /// Told while a producer cannot be made: whoever waits here is alive.
+    pub(crate) alive: Option<Alive>,
     /// None only while one is thrown away and the next is made.
     producer: Option<Sender>,
     /// Of the last minute, and whether each was a fencing.
@@ -91,6 +100,7 @@ impl Transactional {
             component,
             queue,
             runtime,
+            alive: None,
             producer: None,
             fatals: VecDeque::new(),
             aborted: 0,
@@ -139,7 +149,7 @@ impl Transactional {
         if let Err(error) = producer.begin_transaction() {
             return Attempt::Fatal(error);
         }
-        if let Err(attempt) = send_all(producer, &self.runtime, records, deadline) {
+        if let Err(attempt) = send_all(producer, &self.runtime, &self.client.board, records, deadline) {
             return attempt;
         }
         // The delivery future resolves before the message stops counting, and a commit with one outstanding costs 100 ms (P2).
@@ -148,7 +158,7 @@ impl Transactional {
         }
         let mut in_doubt = false;
         if let Some((list, member)) = offsets {
-            match send_offsets(producer, list, member) {
+            match send_offsets(producer, &self.client.board, list, member) {
                 Ok(doubt) => in_doubt |= doubt,
                 Err(attempt) => return attempt,
             }
@@ -162,7 +172,7 @@ impl Transactional {
         }
     }
 
-    fn abort(&mut self, recycle: bool, cause: KafkaError, stop: &CancellationToken) -> Result<Ended, Error> {
+    fn abort(&mut self, recycle: bool, cause: Cause, stop: &CancellationToken) -> Result<Ended, Error> {
         self.aborted += 1;
         telemetry::TRANSACTIONS_ABORTED.with_label_values(&[self.component]).inc();
         let mut recycle = recycle;
@@ -186,7 +196,7 @@ impl Transactional {
         if recycle {
             self.recycle("the abort followed a refused or unanswered call", stop)?;
         }
-        Ok(Ended::Aborted(Cause::new(cause)))
+        Ok(Ended::Aborted(cause))
     }
 
     /// Once it may be the broker's own transaction timeout, which looks the same as being fenced; twice it is not.
@@ -195,6 +205,12 @@ impl Transactional {
         let is_fenced = cause.rdkafka_error_code().is_some_and(is_fencing) || fatal.is_some_and(|(code, _)| is_fencing(code));
         self.fatals.retain(|(at, _)| at.elapsed() < AGAIN);
         let id = self.id.clone();
+        // A right that was taken away says nothing about this producer: it is made again until the right is back.
+        if code(&cause).is_some_and(is_missing_right) {
+            let cause = self.client.board.cause(cause, Subject::TransactionalId(&id));
+            self.recycle("a right is missing", stop)?;
+            return Ok(Ended::Unknown(cause));
+        }
         if is_fenced && self.fatals.iter().any(|(_, was_fenced)| *was_fenced) {
             return Err(Error::Fenced { id });
         }
@@ -212,12 +228,23 @@ impl Transactional {
         telemetry::PRODUCER_RECYCLES.with_label_values(&[self.component]).inc();
         // Dropped first: a producer that lives on could still send.
         self.producer = None;
-        self.init(stop)
+        loop {
+            match self.init(stop) {
+                Err(Error::Refused(refusals)) => {
+                    self.alive.iter().for_each(|alive| alive());
+                    tracing::debug!(id = self.id, refusals = sentences(&refusals), "waiting for a right");
+                    if !wait(&self.runtime, stop, REFUSED) {
+                        return Err(Error::Stopped { what: "waiting for a right" });
+                    }
+                }
+                other => return other,
+            }
+        }
     }
 
     fn init(&mut self, stop: &CancellationToken) -> Result<(), Error> {
         let config = settings(&self.client, &Role::Transactional { id: &self.id, queue: self.queue })?;
-        let producer: Sender = config.create_with_context(Plain::default()).map_err(|source| Error::Settings {
+        let producer: Sender = config.create_with_context(Plain::of(&self.client)).map_err(|source| Error::Settings {
             what: format!("creating the producer `{}`", self.id),
             source: Cause::new(source).into(),
         })?;
@@ -226,6 +253,12 @@ impl Transactional {
                 Ok(()) => break,
                 Err(error) => error,
             };
+            let subject = Subject::TransactionalId(&self.id);
+            let missing =
+                code(&error).filter(|code| is_missing_right(*code)).and_then(|code| self.client.board.missing(code, subject));
+            if let Some(refusal) = missing.or_else(|| self.client.board.connection()) {
+                return Err(Error::Refused(vec![refusal]));
+            }
             match classify(&error) {
                 Class::Retriable | Class::Flush => {}
                 Class::Abortable | Class::Fatal if error.rdkafka_error_code().is_some_and(is_fencing) => {
@@ -235,18 +268,20 @@ impl Transactional {
                     return Err(Error::Transaction { id: self.id.clone(), source: Cause::new(error) });
                 }
             }
+            self.alive.iter().for_each(|alive| alive());
             tracing::warn!(%error, id = self.id, "waiting for the transaction coordinator");
             if !wait(&self.runtime, stop, Duration::from_millis(200)) {
                 return Err(Error::Stopped { what: "waiting for the transaction coordinator" });
             }
         }
+        self.client.board.works(Subject::TransactionalId(&self.id));
         self.producer = Some(producer);
         Ok(())
     }
 }
 
 /// Hands all records over in order and waits for the broker to have them.
-fn send_all(producer: &Sender, runtime: &Handle, records: &[Outgoing], deadline: Instant) -> Result<(), Attempt> {
+fn send_all(producer: &Sender, runtime: &Handle, board: &Board, records: &[Outgoing], deadline: Instant) -> Result<(), Attempt> {
     let mut deliveries = VecDeque::with_capacity(records.len());
     for outgoing in records {
         let headers = headers(outgoing);
@@ -254,30 +289,39 @@ fn send_all(producer: &Sender, runtime: &Handle, records: &[Outgoing], deadline:
         loop {
             match producer.send_result(record) {
                 Ok(delivery) => {
-                    deliveries.push_back(delivery);
+                    deliveries.push_back((delivery, outgoing.topic.as_str()));
                     break;
                 }
                 // The same record again before any other, or its key would be reordered (P1).
                 Err((error, back)) if is_queue_full(&error) && !deliveries.is_empty() => {
                     record = back;
-                    if let Some(oldest) = deliveries.pop_front() {
-                        delivered(runtime, oldest, deadline)?;
+                    if let Some((oldest, topic)) = deliveries.pop_front() {
+                        delivered(runtime, board, oldest, topic, deadline)?;
                     }
                 }
-                Err((error, _)) => return Err(refused(outgoing, error)),
+                Err((error, _)) => {
+                    if code(&error) == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+                        refresh(producer, &outgoing.topic);
+                    }
+                    return Err(refused(board, outgoing, error));
+                }
             }
         }
     }
-    for delivery in deliveries {
-        delivered(runtime, delivery, deadline)?;
+    for (delivery, topic) in deliveries {
+        delivered(runtime, board, delivery, topic, deadline)?;
     }
     Ok(())
 }
 
-fn delivered(runtime: &Handle, delivery: DeliveryFuture, deadline: Instant) -> Result<(), Attempt> {
+fn delivered(runtime: &Handle, board: &Board, delivery: DeliveryFuture, topic: &str, deadline: Instant) -> Result<(), Attempt> {
+    let subject = Subject::Topic(topic, Operation::Write);
     let outcome = runtime.block_on(async { tokio::time::timeout_at(deadline.into(), delivery).await });
     let cause = match outcome {
-        Ok(Ok(Ok(_))) => return Ok(()),
+        Ok(Ok(Ok(_))) => {
+            board.works(subject);
+            return Ok(());
+        }
         Ok(Ok(Err((error, message)))) => {
             if error.rdkafka_error_code().is_some_and(is_unwritable) {
                 use rdkafka::message::Message as _;
@@ -292,10 +336,10 @@ fn delivered(runtime: &Handle, delivery: DeliveryFuture, deadline: Instant) -> R
         Ok(Err(_)) => KafkaError::Canceled,
         Err(_) => KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut),
     };
-    Err(Attempt::Abort { recycle: false, cause })
+    Err(Attempt::Abort { recycle: false, cause: board.cause(cause, subject) })
 }
 
-fn refused(outgoing: &Outgoing, error: KafkaError) -> Attempt {
+fn refused(board: &Board, outgoing: &Outgoing, error: KafkaError) -> Attempt {
     if error.rdkafka_error_code().is_some_and(is_unwritable) {
         return Attempt::Hopeless(Error::Unwritable {
             topic: outgoing.topic.clone(),
@@ -303,11 +347,17 @@ fn refused(outgoing: &Outgoing, error: KafkaError) -> Attempt {
             source: Cause::new(error),
         });
     }
-    Attempt::Abort { recycle: false, cause: error }
+    let subject = Subject::Topic(&outgoing.topic, Operation::Write);
+    Attempt::Abort { recycle: false, cause: board.cause(error, subject) }
 }
 
 /// Ok(true): it went through, but not at the first try or not in time, so a copy of the request may still be on its way.
-fn send_offsets(producer: &Sender, list: &TopicPartitionList, member: &ConsumerGroupMetadata) -> Result<bool, Attempt> {
+fn send_offsets(
+    producer: &Sender,
+    board: &Board,
+    list: &TopicPartitionList,
+    member: &ConsumerGroupMetadata,
+) -> Result<bool, Attempt> {
     let started = Instant::now();
     let mut retries = 0;
     loop {
@@ -319,7 +369,11 @@ fn send_offsets(producer: &Sender, list: &TopicPartitionList, member: &ConsumerG
         match classify(&error) {
             Class::Retriable if retries < 3 && started.elapsed() < CALL => retries += 1,
             Class::Retriable | Class::Abortable | Class::Flush => {
-                return Err(Attempt::Abort { recycle: true, cause: error });
+                // A group's right is missed by the board under the group's name, which the consumer knows.
+                if let Some(code) = code(&error).filter(|code| is_missing_right(*code)) {
+                    board.heard(Some(code), "sending offsets to a transaction");
+                }
+                return Err(Attempt::Abort { recycle: true, cause: board.cause(error, Subject::Cluster) });
             }
             Class::Fatal => return Err(Attempt::Fatal(error)),
         }
@@ -339,7 +393,7 @@ fn commit(producer: &Sender) -> Result<bool, Attempt> {
         match classify(&error) {
             // rdkafka's own flush came too late, EndTxn was not sent: the only failure of a commit that may be aborted.
             Class::Flush if retries == 0 && flushes < 2 => flushes += 1,
-            Class::Flush if retries == 0 => return Err(Attempt::Abort { recycle: true, cause: error }),
+            Class::Flush if retries == 0 => return Err(Attempt::Abort { recycle: true, cause: Cause::new(error) }),
             // Only the same call may follow an unanswered commit (P27).
             Class::Retriable if retries < 3 && started.elapsed() < COMMIT => retries += 1,
             Class::Flush | Class::Retriable | Class::Abortable => return Err(Attempt::Unknown(error)),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what a processor answers and the offsets it answered for become visible together or not at all.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::{Outcome, Outgoing, Slot, Timestamp, Transient};
@@ -63,7 +64,12 @@ pub struct WorkerConfig {
     pub whole: bool,
     pub session_timeout: Duration,
     pub batch: Batch,
+    /// Called on every turn and while the worker waits for the brokers: it is not stuck.
+    pub alive: Option<Alive>,
 }
+
+/// A sign of life.
+pub type Alive = Arc<dyn Fn() + Send + Sync>;
 
 impl WorkerConfig {
     /// The settings of kafka.md 4, for the fields that rarely differ.
@@ -80,7 +86,12 @@ impl WorkerConfig {
             whole: true,
             session_timeout: Duration::from_secs(45),
             batch: Batch::default(),
+            alive: None,
         }
+    }
+
+    pub(crate) fn alive(&self) {
+        self.alive.iter().for_each(|alive| alive());
     }
 }
 
@@ -134,6 +145,8 @@ pub async fn run(config: WorkerConfig, processor: impl Processor + 'static, stop
 /// A member that is fenced joins again once a minute: a coordinator that was restarted while members joined takes them for
 /// strangers of the same name. Of two real instances the one that was there first is fenced a second time, and ends.
 const AGAIN: Duration = Duration::from_secs(60);
+/// How soon a worker that the brokers did not let begin tries again.
+const BEGIN_AGAIN: Duration = Duration::from_secs(1);
 
 fn work(
     config: &WorkerConfig,
@@ -150,6 +163,15 @@ fn work(
             Err(Error::Fenced { id }) if id == config.group && fenced.is_none_or(|last| last.elapsed() > AGAIN) => {
                 tracing::warn!(group = config.group, instance = config.instance, "fenced; joining again");
                 fenced = Some(Instant::now());
+            }
+            // The brokers' fault, or a right that is missing: everything is made anew once they answer, from what they know.
+            Err(error) if error.is_transient() => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(group = config.group, instance = config.instance, error, "beginning again");
+                config.alive();
+                if !crate::lookup::wait(runtime, stop, BEGIN_AGAIN) {
+                    return Ok(drained);
+                }
             }
             Err(error) => return Err(error),
         }
