@@ -58,6 +58,8 @@ pub struct Life {
     pub was_killed: bool,
     pub restarts: u32,
     pub phase: Phase,
+    /// `<container>.log` each.
+    pub logs: PathBuf,
 }
 
 #[derive(Default)]
@@ -257,6 +259,7 @@ impl Node {
                     was_killed: false,
                     restarts: 0,
                     phase: Phase::Pending,
+                    logs: started.logs().to_owned(),
                 };
                 entry.pod = Some(started);
                 self.shared.lives.lock().unwrap_or_else(PoisonError::into_inner).push(life);

@@ -19,7 +19,7 @@ mod status;
 mod workload;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -162,6 +162,12 @@ impl Pod {
             lines.extend(all[all.len().saturating_sub(12)..].iter().map(|line| format!("    {line}")));
         }
         lines.join("\n")
+    }
+
+    /// Where each container's `<container>.log` lies.
+    #[must_use]
+    pub fn logs(&self) -> &Path {
+        &self.logs
     }
 
     /// What a container has written so far.
