@@ -143,7 +143,7 @@ impl Board {
 
     fn post(&self, matter: Matter, refusal: Refusal) {
         let mut open = lock(&self.open);
-        if !open.get(&matter).is_some_and(|(before, _)| *before == refusal) {
+        if open.get(&matter).is_none_or(|(before, _)| *before != refusal) {
             tracing::error!(%refusal, "refused");
         }
         open.insert(matter, (refusal, Instant::now()));
