@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use devstack::{Mode, Secure, Way};
+use devstack::{Mode, Secure, Validity, Way};
 use millrace_e2e::{check, until};
 use model::{Domain, LedgerState, LetterState, PlanState};
 use serde_json::{Value, json};
@@ -171,9 +171,42 @@ async fn everything_that_a_fleet_does_works_under_exactly_these_grants_and_no_se
     canary::nothing_leaks(&mut world, folder.path(), TOKEN).await
 }
 
+/// Starts a sink again with a new certificate of that validity.
+fn start_with(world: &mut World, sink: &str, validity: Validity) -> Result<()> {
+    let secured = world.stack.secured().context("a secured stack")?;
+    let certified = secured.authority.client(sink, validity)?;
+    for (name, text) in [("kafka/user.crt", &certified.certificate), ("kafka/user.key", &certified.key)] {
+        let path = secured.accounts.file(sink, name);
+        let next = path.with_extension("renewed");
+        fs::write(&next, text)?;
+        fs::rename(&next, &path)?;
+    }
+    tokio::task::block_in_place(|| {
+        world.stack.fleet.stop(sink)?;
+        world.stack.fleet.start_again(sink)
+    })
+}
+
+/// A client certificate that has expired is named; with a new one the sink goes on where it was.
+async fn an_expired_certificate_is_named_and_renewed(world: &mut World) -> Result<()> {
+    let sink = "sink-mes-ulm";
+    start_with(world, sink, Validity::Expired)?;
+    world.write_items(0..ITEMS)?;
+    until("the expired certificate to be named", PATIENCE, || {
+        let waiting = tokio::task::block_in_place(|| world.stack.fleet.not_ready());
+        let why = waiting.into_iter().find(|(name, _)| name == sink).map(|(_, why)| why).unwrap_or_default();
+        let is_named = ["user.crt", "expired"].iter().all(|part| why.contains(part));
+        std::future::ready(if is_named { Ok(()) } else { Err(format!("it says: {why}")) })
+    })
+    .await?;
+    start_with(world, sink, Validity::Now)?;
+    tokio::task::block_in_place(|| world.stack.fleet.wait_ready(PATIENCE))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_certificates_alone_records_arrive() -> Result<()> {
+async fn with_certificates_alone_records_arrive_and_an_expired_one_stops_its_sink_alone() -> Result<()> {
     let mut world = World::start(|options| options.secure = Some(Secure { way: Way::Certificate, ..Secure::default() })).await?;
     items_arrive(&mut world).await?;
+    an_expired_certificate_is_named_and_renewed(&mut world).await?;
     world.assert_promises().await
 }
