@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 
 use crate::Client;
 use crate::board::Board;
+use crate::refusal::is_missing_right;
 
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -64,7 +65,10 @@ impl Voice {
             | RDKafkaLogLevel::Critical
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => {
-                if let Some(left_out) = self.lines.speak() {
+                // The board says it once, with what to do.
+                if line.contains("AUTHORIZATION_FAILED") {
+                    tracing::debug!(target: "librdkafka", facility, "{line}");
+                } else if let Some(left_out) = self.lines.speak() {
                     tracing::warn!(target: "librdkafka", facility, left_out, "{line}");
                 }
             }
@@ -76,7 +80,12 @@ impl Voice {
 
     /// Transport errors come in bursts while brokers restart (C23): they heal, or the health probe speaks.
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
-        self.board.heard(error.rdkafka_error_code(), reason);
+        let code = error.rdkafka_error_code();
+        self.board.heard(code, reason);
+        if matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) || code.is_some_and(is_missing_right) {
+            tracing::debug!(target: "librdkafka", %error, "{reason}");
+            return;
+        }
         if let Some(left_out) = self.errors.speak() {
             tracing::warn!(target: "librdkafka", %error, left_out, "{reason}");
         }
