@@ -1,13 +1,15 @@
 //! The real Prometheus and promtool, from Debian's package: unpacked into the cache, so that nothing is installed and no daemon starts.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::{
     cache, dev, fetch, ports,
@@ -16,6 +18,7 @@ use crate::{
 };
 
 const READY: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Where a program of the package is, `prometheus` or `promtool`: installed, or unpacked.
 ///
@@ -54,11 +57,18 @@ pub struct Target {
     pub address: String,
 }
 
+/// One series of an answer.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub labels: BTreeMap<String, String>,
+    pub value: f64,
+}
+
 /// A running Prometheus; it ends with this value.
 pub struct Prometheus {
-    /// `http://127.0.0.1:<port>`
-    pub url: String,
-    supervisor: Supervisor,
+    port: u16,
+    /// Ends it.
+    _supervisor: Supervisor,
 }
 
 impl Prometheus {
@@ -93,16 +103,39 @@ impl Prometheus {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(Self { url: format!("http://127.0.0.1:{port}"), supervisor })
+        Ok(Self { port, _supervisor: supervisor })
     }
 
-    /// Its log so far.
+    /// The answer of now to an expression that is a vector.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn log(&mut self) -> Result<String> {
-        Ok(self.supervisor.process("prometheus")?.tail(100))
+    /// When it does not answer, or refuses the expression.
+    pub fn ask(&self, expr: &str) -> Result<Vec<Sample>> {
+        let path = format!("/api/v1/query?query={}", encoded(expr));
+        let (status, body) = fetch::get(self.port, &path, ANSWER).with_context(|| format!("asking Prometheus for {expr}"))?;
+        let answer: Value = serde_json::from_str(&body).with_context(|| format!("{expr}: {status} {body}"))?;
+        ensure!(answer["status"] == "success" && answer["data"]["resultType"] == "vector", "{expr}: {body}");
+        let rows = answer["data"]["result"].as_array().into_iter().flatten();
+        rows.map(|row| {
+            let labels = row["metric"].as_object().into_iter().flatten();
+            let labels = labels.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
+            let value = row["value"][1].as_str().context("a value")?.parse()?;
+            Ok(Sample { labels: labels.collect(), value })
+        })
+        .collect()
     }
+}
+
+/// As one part of a query string.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len() * 2), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() {
+            out.push(char::from(byte))
+        } else {
+            out.push_str(&format!("%{byte:02X}"))
+        }
+        out
+    })
 }
 
 fn configuration(targets: &[Target], folder: &Path) -> String {

@@ -15,7 +15,7 @@ use prometheus::{
 };
 
 /// A declared family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Declared {
     pub name: &'static str,
     pub kind: Kind,
@@ -23,6 +23,8 @@ pub struct Declared {
     pub help: &'static str,
     /// The services that emit it.
     pub services: &'static [&'static str],
+    /// Upper bounds of a histogram; every label set has a series for each of them, one without bound, a sum and a count.
+    pub buckets: Option<&'static [f64]>,
     /// True where a quiet, healthy process emits it too; the others wait for their event (a refusal, a recycle).
     pub steady: bool,
 }
@@ -72,6 +74,10 @@ macro_rules! declare {
     (@kind gauge) => { Kind::Gauge };
     (@kind seconds) => { Kind::Gauge };
     (@kind $buckets:ident) => { Kind::Histogram };
+    (@buckets counter) => { None };
+    (@buckets gauge) => { None };
+    (@buckets seconds) => { None };
+    (@buckets $buckets:ident) => { Some($buckets) };
     ($($kind:ident $id:ident $name:literal [$($label:literal),*] by [$($service:literal),*] $when:ident $help:literal;)*) => {
         $(declare!(@static $kind #[doc = $help] $id $name $help [$($label),*]);)*
 
@@ -82,6 +88,7 @@ macro_rules! declare {
             labels: &[$($label),*],
             help: $help,
             services: &[$($service),*],
+            buckets: declare!(@buckets $kind),
             steady: declare!(@when $when),
         }),*];
     };

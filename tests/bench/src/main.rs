@@ -2,6 +2,7 @@
 //! repeated or reordered something is void and ends with 1, whatever its figures.
 
 mod endpoint;
+mod fleet;
 mod floor;
 mod machine;
 mod memory;
@@ -40,6 +41,8 @@ enum Bench {
     Propagation(propagation::Options),
     /// Resident memory idle and at the peak of a load, and bytes per golden key
     Memory(memory::Options),
+    /// Fifty destinations at once: memory of each idle sink, series, scrapes
+    Fleet(fleet::Options),
     /// From a process's start until it is ready
     Starting(starting::Options),
     /// All of them
@@ -73,6 +76,7 @@ async fn bench(Arguments { seed, bench }: Arguments) -> Result<bool> {
         Bench::Sink(options) => sink::run(&mut report, options).await?,
         Bench::Propagation(options) => propagation::run(&mut report, options).await?,
         Bench::Memory(options) => memory::run(&mut report, options).await?,
+        Bench::Fleet(options) => fleet::run(&mut report, options).await?,
         Bench::Starting(options) => starting::run(&mut report, options).await?,
         Bench::All => {
             validator::run(&mut report, defaults()).await?;
@@ -80,6 +84,7 @@ async fn bench(Arguments { seed, bench }: Arguments) -> Result<bool> {
             propagation::run(&mut report, propagation::Options { outage: false, ..defaults() }).await?;
             propagation::run(&mut report, propagation::Options { outage: true, ..defaults() }).await?;
             memory::run(&mut report, defaults()).await?;
+            fleet::run(&mut report, defaults()).await?;
             starting::run(&mut report, defaults()).await?;
         }
         Bench::Floor(_) => {}

@@ -104,3 +104,45 @@ fn rules_ask_only_for_what_services_emit_and_other_rules_record() {
         assert!(rule.group.starts_with("millrace-"), "{place}: group {}", rule.group);
     }
 }
+
+/// What the command line says about itself.
+fn help(path: &[&str]) -> Option<String> {
+    let program = devstack::dev::profile().unwrap().join("millrace");
+    let output = Command::new(program).args(path).arg("--help").output().unwrap();
+    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+/// The commands that a page tells to type: lines of its blocks, and what stands in backquotes.
+fn commands(page: &str) -> Vec<&str> {
+    let lines = page.lines().filter(|line| line.starts_with("millrace "));
+    let quoted = page.split('`').skip(1).step_by(2).filter(|quote| quote.starts_with("millrace ") && !quote.contains('\n'));
+    lines.chain(quoted).map(|line| line.split(" #").next().unwrap().trim()).collect()
+}
+
+#[test]
+fn what_runbooks_tell_to_type_is_what_the_command_line_takes() {
+    let mut told = 0;
+    for rule in monitoring::rules().unwrap().iter().filter(|rule| rule.is_alert) {
+        let page = fs::read_to_string(chart::root().join(RUNBOOKS).join(format!("{}.md", rule.name))).unwrap();
+        for command in commands(&page) {
+            let words: Vec<&str> = command.split(' ').skip(1).collect();
+            let place = format!("{}.md: {command}", rule.name);
+            let mut path = vec![words[0]];
+            let mut help_text = help(&path).unwrap_or_else(|| panic!("{place}: no such command"));
+            if help_text.contains("\nCommands:\n") {
+                path.push(words[1]);
+                help_text = help(&path).unwrap_or_else(|| panic!("{place}: no such command"));
+            }
+            for flag in words.iter().filter(|word| word.starts_with('-')) {
+                assert!(
+                    help_text.contains(&format!("{flag}, "))
+                        || help_text.contains(&format!("{flag} "))
+                        || help_text.contains(&format!("{flag}\n")),
+                    "{place}: no option {flag}"
+                );
+            }
+            told += 1;
+        }
+    }
+    assert!(told > 40, "only {told} commands were found");
+}

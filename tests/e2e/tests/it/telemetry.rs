@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Process → service.
-const FLEET: [(&str, &str); 7] = [
+pub(crate) const FLEET: [(&str, &str); 7] = [
     ("publisher-erp", "publisher"),
     ("publisher-crm", "publisher"),
     ("validator", "validator"),
@@ -55,17 +55,17 @@ const SILENT: [&str; 1] = ["millrace_spans_dropped_total"];
 
 /// A scraped family.
 #[derive(Debug, Default)]
-struct Family {
+pub(crate) struct Family {
     help: String,
     kind: String,
     /// Labels → value of each series; of a histogram each of its buckets is one.
-    series: Vec<(BTreeMap<String, String>, f64)>,
+    pub(crate) series: Vec<(BTreeMap<String, String>, f64)>,
 }
 
-type Scrape = BTreeMap<String, Family>;
+pub(crate) type Scrape = BTreeMap<String, Family>;
 
 /// Reads the text format 0.0.4.
-fn parse(text: &str) -> Result<Scrape> {
+pub(crate) fn parse(text: &str) -> Result<Scrape> {
     let mut families = Scrape::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
         if let Some(rest) = line.strip_prefix("# HELP ") {
@@ -123,7 +123,7 @@ async fn scrape(world: &World, process: &str) -> Result<Scrape> {
     parse(&answer.text().await?).with_context(|| format!("the metrics of {process}"))
 }
 
-fn declared(name: &str) -> Option<&'static Declared> {
+pub(crate) fn declared(name: &str) -> Option<&'static Declared> {
     CATALOGUE.iter().find(|family| family.name == name)
 }
 
@@ -199,7 +199,7 @@ fn open_letters_of(scrape: &Scrape) -> BTreeMap<[String; 4], u64> {
 }
 
 /// The letters of one system, once there are so many.
-async fn letters_of(tracker: &Tracker, system: &str, count: usize) -> Result<Vec<Value>> {
+pub(crate) async fn letters_of(tracker: &Tracker, system: &str, count: usize) -> Result<Vec<Value>> {
     until(&format!("{count} open letters of {system}"), PATIENCE, || async {
         let query = [("system", system)];
         let list = tracker.get("dead-letters", &query).await.map_err(|error| format!("{error:#}"))?;
@@ -210,7 +210,7 @@ async fn letters_of(tracker: &Tracker, system: &str, count: usize) -> Result<Vec
 }
 
 /// A little of everything: good records, a row that cannot be mapped, a missing unit, a missing parent, a refusal and its replay.
-async fn busy_day(world: &mut World, tracker: &Tracker) -> Result<()> {
+pub(crate) async fn busy_day(world: &mut World, tracker: &Tracker) -> Result<()> {
     let header = "item_id;revision;description;base_uom;net_weight;pack_uom;pack_size\n";
     world.stack.systems.plant("mes-pune")?.refuse("L-00001/A");
     world.stack.systems.plant("mes-pune")?.refuse("L-00002/A");
