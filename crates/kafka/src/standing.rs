@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::Timestamp;
+use rdkafka::statistics::Partition;
 
 /// Of each group and topic, what each member said: records, and since when the first of them may be there.
 static LAGS: Mutex<BTreeMap<(String, String), BTreeMap<u64, Lag>>> = Mutex::new(BTreeMap::new());
@@ -18,6 +19,16 @@ static MEMBERS: AtomicU64 = AtomicU64::new(0);
 struct Lag {
     records: i64,
     seconds: f64,
+}
+
+/// How many records of a partition are unread. librdkafka knows only once it handed one over; where it only fetches so far, the place
+/// it fetches from counts. None: not assigned here, or its end is not known.
+pub(crate) fn lag(partition: &Partition) -> Option<i64> {
+    if partition.consumer_lag >= 0 {
+        return Some(partition.consumer_lag);
+    }
+    let is_fetched = partition.fetch_state == "active" && partition.ls_offset >= 0 && partition.next_offset >= 0;
+    is_fetched.then(|| (partition.ls_offset - partition.next_offset).max(0))
 }
 
 /// One member.
