@@ -12,6 +12,7 @@ mod doctor;
 mod documents;
 mod kill;
 mod listening;
+mod observe;
 mod outage;
 mod pause_block;
 mod publisher;
