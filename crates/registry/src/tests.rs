@@ -136,6 +136,16 @@ async fn credentials_come_from_a_file_and_wrong_ones_wait() {
     assert!(with("mill").check_compatibility("t-value", ONE).await.is_ok());
     let error = with("other").schema(1).await.unwrap_err();
     assert!(matches!(error, Error::Denied { .. }) && error.is_transient(), "{error}");
+    assert!(error.to_string().contains("refuses user other"), "{error}");
+
+    // A file that was wrong and is mended needs no new client.
+    std::fs::write(&file, "not this one").unwrap();
+    let mended = with("mill");
+    let error = mended.schema(1).await.unwrap_err();
+    assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+    std::fs::write(&file, "race").unwrap();
+    drop(mended.schema(1).await);
+    assert!(mended.schema(1).await.is_ok());
     std::fs::remove_file(&file).unwrap();
 }
 

@@ -49,10 +49,12 @@ impl service::App for App {
         let source = config::source(&context)?;
         let connector = connector(&context, &source.connector)?;
         let client_id = format!("millrace-publisher-{}", context.args.source);
-        let client = kafka::Client::of(&context.landscape.kafka, &context.brokers, client_id);
+        let client = kafka::Client::of(&context.landscape.kafka, &context.brokers, client_id)
+            .expecting(context.grants(&format!("publisher-{}", context.args.source)));
         let domains: Vec<Domain> = source.streams.iter().map(|stream| stream.domain).collect();
         let specs = touched(&context, &domains);
         context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        context.watch_access(&client, |client: kafka::Client| async move { client.look().await }, kafka::Client::is_outdated);
         let settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
         let registry = Arc::new(registry::Registry::new(settings).map_err(Exit::config)?);
         let codec = codec(&context, &registry, &domains).await?;

@@ -23,6 +23,7 @@ use crate::{
 /// Shortest and longest pause before a transaction is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 const PART: &str = "kafka";
+const BEAT: Duration = Duration::from_secs(5);
 
 /// The one writer of a source.
 pub(crate) struct Writer {
@@ -55,7 +56,8 @@ impl Writer {
         }
         let mut pause = PAUSES.0;
         loop {
-            let trouble = match self.transactor.commit(records.clone()).await {
+            let committed = alive(&self.health, self.transactor.commit(records.clone())).await;
+            let trouble = match committed {
                 Ok(()) => break,
                 Err(TransactError::Fenced { id }) => {
                     return Err(Exit::again(anyhow::anyhow!("another publisher of this source took over `{id}`")));
@@ -156,6 +158,17 @@ impl Writer {
     fn outgoing(&self, key: &str, cursor: Option<&Cursor>) -> Result<Outgoing, Exit> {
         let value = cursor.map(|cursor| self.codec.encode(cursor)).transpose().map_err(Exit::died)?;
         Ok(Outgoing { topic: self.cursor_topic.clone(), slot: Slot(0), key: key.to_owned(), value, headers: Vec::new() })
+    }
+}
+
+/// Waits for something that may wait for somebody to mend a right: whoever waits is alive.
+async fn alive<T>(health: &Health, waited: impl Future<Output = T>) -> T {
+    let mut waited = std::pin::pin!(waited);
+    loop {
+        match tokio::time::timeout(BEAT, &mut waited).await {
+            Ok(done) => return done,
+            Err(_) => health.tick(),
+        }
     }
 }
 

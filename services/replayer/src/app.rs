@@ -37,9 +37,10 @@ impl service::App for App {
     async fn build(context: Context<Args>) -> Result<Self, Exit> {
         let config = Config::new(Arc::clone(&context.landscape), context.topics.clone());
         let client_id = format!("millrace-{NAME}-{}", context.instance);
-        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id);
+        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id).expecting(context.grants(NAME));
         let specs = touched(&context, &config);
         context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        context.watch_access(&client, |client: Client| async move { client.look().await }, Client::is_outdated);
         let settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
         let registry = Registry::new(settings).map_err(Exit::config)?;
         let domains: Vec<Domain> = context.landscape.domains.keys().copied().collect();
@@ -62,6 +63,8 @@ impl service::App for App {
         worker.inputs = config.inputs();
         worker.state = config.state();
         worker.whole = false;
+        let health = context.health.clone();
+        worker.alive = Some(Arc::new(move || health.tick()));
         let mut processor = Replayer::new(
             config,
             writer,

@@ -40,11 +40,13 @@ impl service::App for App {
         let destination = config::destination(&context)?;
         let (endpoint, request_timeout) = config::http(&context, &destination)?;
         let client_id = format!("millrace-sink-{}", context.args.destination);
-        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id);
+        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id)
+            .expecting(context.grants(&format!("sink-{}", context.args.destination)));
         let names = Names::new(&context.topics, &destination.name);
         let goldens: Vec<String> = destination.domains.keys().map(|domain| context.topics.golden(*domain)).collect();
         let specs = touched(&context, &names, &goldens);
         context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        context.watch_access(&client, |client: Client| async move { client.look().await }, Client::is_outdated);
         let settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
         let registry = registry::Registry::new(settings).map_err(Exit::config)?;
         let subjects = names.subjects();

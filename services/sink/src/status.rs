@@ -37,9 +37,18 @@ impl Board {
     }
 }
 
+/// What the last record said.
+#[derive(PartialEq, Eq)]
+struct Said {
+    state: DestinationState,
+    paused: Option<Paused>,
+    /// What the brokers refuse to this sink.
+    refused: Option<String>,
+}
+
 /// Looks until `stop`.
 pub(crate) async fn watch(shared: Arc<Shared>, board: Arc<Board>, stop: CancellationToken) {
-    let mut told: Option<(DestinationState, Option<Paused>, Timestamp)> = None;
+    let mut told: Option<(Said, Timestamp)> = None;
     let mut since = now();
     let mut last = None;
     while tokio::time::timeout(LOOK, stop.cancelled()).await.is_err() {
@@ -58,12 +67,15 @@ pub(crate) async fn watch(shared: Arc<Shared>, board: Arc<Board>, stop: Cancella
             last = Some(state);
         }
         gauges(&shared, state, rate);
-        let is_told =
-            told.as_ref().is_some_and(|(before, by, at)| *before == state && *by == paused && now().since(*at) < REPEAT);
-        if !owns_first {
+        let refused = shared.client.refusals().first().map(ToString::to_string);
+        // Who may not read is assigned nothing, and still has to say why; all instances are one identity, and say the same.
+        let speaks = owns_first || refused.is_some();
+        let said = Said { state, paused, refused };
+        let is_told = told.as_ref().is_some_and(|(before, at)| *before == said && now().since(*at) < REPEAT);
+        if !speaks {
             told = None;
-        } else if !is_told && tell(&shared, state, paused.as_ref(), since).await {
-            told = Some((state, paused, now()));
+        } else if !is_told && tell(&shared, &said, since).await {
+            told = Some((said, now()));
         }
     }
 }
@@ -88,12 +100,15 @@ pub(crate) fn zeros(shared: &Shared) {
     }
 }
 
-async fn tell(shared: &Shared, state: DestinationState, paused: Option<&Paused>, since: Timestamp) -> bool {
+async fn tell(shared: &Shared, said: &Said, since: Timestamp) -> bool {
+    let (state, paused) = (said.state, said.paused.as_ref());
     let reason = match state {
         DestinationState::Paused => paused.map(|paused| paused.reason.clone()),
         DestinationState::Unavailable => Some("the destination does not answer; it is asked once per interval".to_owned()),
         DestinationState::Ok | DestinationState::Resyncing | DestinationState::Unknown => None,
     };
+    let reasons: Vec<String> = reason.into_iter().chain(said.refused.clone()).collect();
+    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
     let status = DestinationStatus {
         destination: shared.name().to_owned(),
         domains: shared.destination.domains.keys().map(|domain| domain.name().to_owned()).collect(),

@@ -48,10 +48,11 @@ impl service::App for App {
         let reads = Reads::new(&config.store);
 
         let client_id = format!("millrace-tracker-{}", context.instance);
-        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id);
+        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id).expecting(context.grants(Self::NAME));
         let topics = followed_topics(&context);
         let specs = context.landscape.topic_specs(&context.topics);
         context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        context.watch_access(&client, |client: Client| async move { client.look().await }, Client::is_outdated);
         let mut settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
         // One record of a schema that nobody knows must not hold up the view of everything else for minutes.
         settings.unknown_after = UNKNOWN_AFTER;

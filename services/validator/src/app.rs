@@ -38,9 +38,10 @@ impl service::App for App {
     async fn build(context: Context<Args>) -> Result<Self, Exit> {
         let config = Config::from_args(&context.args, context.landscape.kafka.slots).map_err(Exit::arguments)?;
         let client_id = format!("millrace-{STAGE}-{}", context.instance);
-        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id);
+        let client = Client::of(&context.landscape.kafka, &context.brokers, client_id).expecting(context.grants(STAGE));
         let specs = specs(&context);
         context.wait_for_topics(|patience| kafka::topics::wrong(&client, &specs, context.common.development, patience)).await?;
+        context.watch_access(&client, |client: Client| async move { client.look().await }, Client::is_outdated);
         let mut settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
         settings.unknown_after = config.unknown_schema_after;
         let registry = Registry::new(settings).map_err(Exit::config)?;
@@ -89,7 +90,9 @@ impl service::App for App {
         }
         self.health.ready("references");
         let mut running = JoinSet::new();
-        for (worker, config) in self.workers.into_iter().enumerate() {
+        for (worker, mut config) in self.workers.into_iter().enumerate() {
+            let shared = Arc::clone(&self.shared);
+            config.alive = Some(Arc::new(move || shared.pulse.beat(worker)));
             running.spawn(kafka::run(config, Validator::new(Arc::clone(&self.shared), worker), stop.clone()));
         }
         let mut following = self.following;
