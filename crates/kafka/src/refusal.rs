@@ -65,7 +65,8 @@ impl Identity {
     /// A connection that was refused, by what the library says of it. Its texts are those of librdkafka 2.12 and OpenSSL; what they do
     /// not tell apart (an unknown authority from an expired certificate) cannot be told apart here.
     pub(crate) fn connection(&self, code: Option<RDKafkaErrorCode>, said: &str) -> Option<Refusal> {
-        if code == Some(RDKafkaErrorCode::Authentication) || said.contains("SASL authentication error") {
+        // The text alone would not do: a connection that is lost half-way is told in the same words.
+        if code == Some(RDKafkaErrorCode::Authentication) {
             return Some(Refusal::Credentials {
                 user: self.user.clone(),
                 mechanism: self.mechanism.clone(),
