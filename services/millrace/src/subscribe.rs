@@ -56,16 +56,17 @@ pub(crate) struct Golden {
 impl Golden {
     /// The topic of this name, under whatever prefix: a subscriber has no landscape to tell it.
     pub(crate) fn named(topic: &str) -> Result<Self, Failure> {
-        let starts = std::iter::once(0).chain(topic.match_indices('.').map(|(at, _)| at + 1));
-        for (prefix, kind) in starts.filter_map(|at| Some((&topic[..at], Topics::new(&topic[..at]).kind(topic)?))) {
-            return match kind {
-                TopicKind::Golden(domain) => Ok(Self { topics: Topics::new(prefix), domain }),
-                kind => Err(Failure::usage(format!(
+        let mut prefixes = std::iter::once(0).chain(topic.match_indices('.').map(|(at, _)| at + 1)).map(|at| &topic[..at]);
+        match prefixes.find_map(|prefix| Some((prefix, Topics::new(prefix).kind(topic)?))) {
+            Some((prefix, TopicKind::Golden(domain))) => return Ok(Self { topics: Topics::new(prefix), domain }),
+            Some((prefix, kind)) => {
+                return Err(Failure::usage(format!(
                     "{topic} is internal and carries no promise: its shape and content change without notice, and nobody outside of \
                      Millrace is granted it. {}",
                     instead(prefix, &kind)
-                ))),
-            };
+                )));
+            }
+            None => {}
         }
         let known = golden_names("mdm.");
         let near = words::nearest(topic, known.iter().map(String::as_str)).map(|near| format!(", did you mean {near}?"));
