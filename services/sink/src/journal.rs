@@ -59,19 +59,22 @@ async fn acknowledge(
             Some(delivery) => delivery.await,
             None => shared.producer.send(&write.outgoing).await,
         };
-        let mut is_named = false;
+        let mut named = None;
         while let Err(error) = written {
             let text = format!("{:#}", anyhow::Error::new(error));
             if write.is_letter {
                 telemetry::DEAD_LETTER_WRITE_FAILURES.with_label_values(&["deliver", shared.name()]).inc();
             }
-            tracing::error!(destination = shared.name(), topic = write.outgoing.topic, error = text, "writing again");
-            shared.health.not_ready(&part, text);
-            is_named = true;
+            // Said once for each reason: it may last until somebody mends something.
+            if named.as_ref() != Some(&text) {
+                tracing::error!(destination = shared.name(), topic = write.outgoing.topic, error = text, "writing again");
+                shared.health.not_ready(&part, text.as_str());
+                named = Some(text);
+            }
             tokio::time::sleep(AGAIN).await;
             written = shared.producer.send(&write.outgoing).await;
         }
-        if is_named {
+        if named.is_some() {
             shared.health.ready(&part);
         }
         if let Some(span) = write.span {
