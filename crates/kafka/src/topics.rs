@@ -184,11 +184,7 @@ pub async fn apply(client: &Client, changes: &[TopicChange]) -> Result<(), Error
 type Differences = BTreeMap<String, (Option<String>, String)>;
 
 /// A setting that was taken is not yet told by every broker: whoever plans next must not meet the old one.
-async fn settled(
-    client: &Client,
-    admin: &AdminClient<Plain>,
-    configured: &[(&str, &Differences)],
-) -> Result<(), Error> {
+async fn settled(client: &Client, admin: &AdminClient<Plain>, configured: &[(&str, &Differences)]) -> Result<(), Error> {
     let names: Vec<&str> = configured.iter().map(|(topic, _)| *topic).collect();
     let deadline = Instant::now() + PATIENCE;
     loop {
