@@ -90,3 +90,23 @@ pub(crate) fn code(outcome: &Outcome) -> ExitCode {
         Err(failure) => failure.code,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_the_help_is_explained_with_what_to_do() {
+        let page = include_str!("../../../docs/exit-codes.md");
+        let (_, own) = page.split_once("## The command line").unwrap();
+        let codes = CODES.split_whitespace().filter(|word| word.parse::<u8>().is_ok());
+        let mut explained = 0;
+        for code in codes {
+            let row =
+                own.lines().find(|line| line.starts_with(&format!("| {code} |"))).unwrap_or_else(|| panic!("{code} has no row"));
+            assert!(row.split('|').map(str::trim).filter(|cell| !cell.is_empty()).count() == 3, "{row}");
+            explained += 1;
+        }
+        assert_eq!(explained, 10);
+    }
+}

@@ -116,5 +116,9 @@ async fn one(registry: &registry::Registry, spec: &avro::TopicSpec, register: bo
 }
 
 pub(crate) fn failure(error: &registry::Error) -> Failure {
-    if error.is_transient() { Failure::unreachable(error.to_string()) } else { Failure::failed(error.to_string()) }
+    match error {
+        registry::Error::Denied { .. } => Failure::denied(error.to_string()),
+        error if error.is_transient() => Failure::unreachable(error.to_string()),
+        error => Failure::failed(error.to_string()),
+    }
 }

@@ -112,7 +112,11 @@ fn describe(change: &TopicChange) -> Vec<Value> {
 }
 
 fn unreachable(error: kafka::Error) -> Failure {
-    let transient = error.is_transient();
+    let (transient, refused) = (error.is_transient(), matches!(error, kafka::Error::Refused(_)));
     let text = format!("{:#}", anyhow::Error::new(error));
-    if transient { Failure::unreachable(text) } else { Failure::failed(text) }
+    match (refused, transient) {
+        (true, _) => Failure::denied(text),
+        (false, true) => Failure::unreachable(text),
+        (false, false) => Failure::failed(text),
+    }
 }
