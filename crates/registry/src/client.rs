@@ -196,9 +196,7 @@ fn classed(what: &str, error: &SRCError) -> Error {
     match raw {
         Some(raw) => by_code(what, raw.error_code, None, Some(raw.message.clone())),
         // No answer at all, or one that is not the registry's.
-        None => {
-            Error::Unavailable { what: what.to_owned(), detail: error.source().map_or_else(|| error.error.clone(), |e| chain(e)) }
-        }
+        None => Error::Unavailable { what: what.to_owned(), detail: error.source().map_or_else(|| error.error.clone(), chain) },
     }
 }
 
