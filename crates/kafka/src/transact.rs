@@ -189,6 +189,11 @@ impl Transactional {
                         recycle = true;
                         break;
                     }
+                    // Nothing was ever opened there: not one partition was let in. A commit was not asked for, so nothing can be visible.
+                    Class::Fatal if code(&error) == Some(RDKafkaErrorCode::InvalidTransactionalState) => {
+                        recycle = true;
+                        break;
+                    }
                     Class::Fatal => return self.fatal(error, stop),
                 },
             }
