@@ -17,7 +17,7 @@ fn without(mut all: Vec<Principal>, taken: &[(&str, Resource, &str, Operation)])
     for (principal, resource, name, operation) in taken {
         let of = all.iter_mut().find(|each| each.name == *principal).map(|each| &mut each.grants);
         let grant = of.into_iter().flatten().find(|grant| grant.resource == *resource && grant.name == *name);
-        let grant = grant.unwrap_or_else(|| panic!("{principal} has no grant on {name}"));
+        let grant = grant.expect("a grant of the sample company");
         let before = grant.operations.len();
         grant.operations.retain(|each| each != operation);
         assert_eq!(grant.operations.len(), before - 1, "{principal} has no {operation:?} on {name}");
