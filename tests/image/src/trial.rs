@@ -51,7 +51,8 @@ pub fn run(setting: &Setting) -> Result<()> {
     none("list", schema::deviations(&setting.folder, &container.root().join(SBOM))?)?;
     eprintln!("image {TAG}: {}", sizes(&buildah, container.root())?);
     for program in PROGRAMS {
-        let said = container.run(&[], &[program, "--version"])?;
+        container.run(&[], &[program, "--version"])?;
+        let said = container.ask(&[program, "--version"])?;
         ensure!(said.trim() == format!("{program} {}", env!("CARGO_PKG_VERSION")), "{program} --version says {said:?}");
         eprintln!("{}", said.trim());
     }
