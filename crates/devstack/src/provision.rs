@@ -1,11 +1,14 @@
 //! What a landscape needs on the broker and the registry before a service starts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use avro::Topics;
 use landscape::Landscape;
 use tokio::task::JoinSet;
+
+/// How long the last of hundreds of registrations may take.
+const LAST: Duration = Duration::from_secs(60);
 
 /// Reads and checks a landscape folder.
 ///
@@ -39,14 +42,15 @@ pub async fn provision_as(
     landscape: &Landscape,
     topics: &Topics,
     client: &kafka::Client,
-    registry: registry::Config,
+    mut registry: registry::Config,
 ) -> Result<()> {
     let specs: Vec<_> = landscape.topic_specs(topics).into_iter().map(avro::TopicSpec::for_one_broker).collect();
     let changes = kafka::topics::plan(client, &specs).await.context("comparing the topics")?;
     kafka::topics::apply(client, &changes).await.context("creating the topics")?;
 
+    // All at once: a registry that keeps its schemas on Kafka takes its time for each, and the last of hundreds waits for all others.
+    registry.timeout = LAST;
     let registry = registry::Registry::new(registry).context("reaching the schema registry")?;
-    // All at once: a registry that keeps its schemas on Kafka takes its time for each.
     let registry = Arc::new(registry);
     let mut registrations = JoinSet::new();
     for spec in specs {
