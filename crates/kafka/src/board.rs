@@ -99,6 +99,19 @@ impl Board {
         }
     }
 
+    /// What the library only logs, or logs long before it tells: why a connection failed, and which topic no transaction may write.
+    pub(crate) fn logged(&self, facility: &str, line: &str) {
+        match facility {
+            "FAIL" => self.heard(None, line),
+            "ADDPARTS" if line.contains("Topic authorization failed") => {
+                if let Some(topic) = line.split('"').nth(1) {
+                    drop(self.missing(RDKafkaErrorCode::TopicAuthorizationFailed, Subject::Topic(topic, Operation::Write)));
+                }
+            }
+            _ => {}
+        }
+    }
+
     pub(crate) fn unnamed(&self) {
         self.unnamed.store(true, Ordering::Release);
         self.troubled.store(true, Ordering::Release);
@@ -271,6 +284,18 @@ mod tests {
         assert_eq!(board.unread(), BTreeSet::from(["b".to_owned()]));
         board.works(Subject::Topic("b", Operation::Read));
         assert!(board.open().is_empty() && !board.is_troubled());
+    }
+
+    #[test]
+    fn a_topic_that_no_transaction_may_write_is_named_from_the_log() {
+        // As librdkafka 2.12.1 logs it; the delivery itself tells only that it was purged.
+        let board = board();
+        let line = "[thrd:main]: TxnCoordinator/1: Failed to add partition \"mdm.golden.item\" [4] to transaction: Broker: Topic authorization failed";
+        board.logged("ADDPARTS", line);
+        let open: Vec<String> = board.open().iter().map(ToString::to_string).collect();
+        assert!(open.len() == 1 && open[0].contains("may not write mdm.golden.item; "), "{open:?}");
+        board.works(Subject::Topic("mdm.golden.item", Operation::Write));
+        assert!(board.open().is_empty());
     }
 
     #[test]

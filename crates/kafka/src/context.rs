@@ -39,6 +39,8 @@ pub(crate) struct Voice {
     lines: Damper,
     errors: Damper,
     board: Arc<Board>,
+    /// What it would say is in the answer of whoever asks.
+    quiet: bool,
 }
 
 /// A context whose client has a board.
@@ -59,6 +61,7 @@ impl Voice {
     }
 
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.board.logged(facility, line);
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -66,7 +69,7 @@ impl Voice {
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => {
                 // The board says it once, with what to do.
-                if line.contains("AUTHORIZATION_FAILED") {
+                if self.quiet || line.contains("AUTHORIZATION_FAILED") {
                     tracing::debug!(target: "librdkafka", facility, "{line}");
                 } else if let Some(left_out) = self.lines.speak() {
                     tracing::warn!(target: "librdkafka", facility, left_out, "{line}");
@@ -82,7 +85,8 @@ impl Voice {
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
         self.board.heard(code, reason);
-        if matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) || code.is_some_and(is_missing_right) {
+        let is_news = !matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) && !code.is_some_and(is_missing_right);
+        if self.quiet || !is_news {
             tracing::debug!(target: "librdkafka", %error, "{reason}");
             return;
         }
@@ -98,6 +102,11 @@ pub(crate) struct Plain(Voice);
 impl Plain {
     pub(crate) fn of(client: &Client) -> Self {
         Self(Voice::of(client))
+    }
+
+    /// Of a handle that asks one question: its log would follow the answer.
+    pub(crate) fn asking(client: &Client) -> Self {
+        Self(Voice { quiet: true, ..Voice::of(client) })
     }
 }
 

@@ -104,6 +104,11 @@ impl<A> Context<A> {
         let (client, health, stop) = (client.clone(), self.health.clone(), self.stop.clone());
         tokio::spawn(async move {
             while tokio::time::timeout(LOOK, stop.cancelled()).await.is_err() {
+                // First: a look is made with what the files hold now, and would find nothing wrong.
+                if is_outdated(&client) {
+                    let why = "the brokers refuse this identity, and its password or certificate file is another by now: a start reads it";
+                    return health.start_again(why);
+                }
                 let refused = look(client.clone()).await;
                 if refused.is_empty() {
                     health.ready("access");
@@ -113,11 +118,7 @@ impl<A> Context<A> {
                 if refused.len() > NAMED {
                     text.push(format!("and {} more", refused.len() - NAMED));
                 }
-                let text = text.join("; ");
-                if is_outdated(&client) {
-                    return health.start_again(format!("{text}; its files are others by now, and a start reads them"));
-                }
-                health.not_ready("access", text);
+                health.not_ready("access", text.join("; "));
             }
         });
     }
