@@ -65,8 +65,9 @@ impl Identity {
     /// A connection that was refused, by what the library says of it. Its texts are those of librdkafka 2.12 and OpenSSL; what they do
     /// not tell apart (an unknown authority from an expired certificate) cannot be told apart here.
     pub(crate) fn connection(&self, code: Option<RDKafkaErrorCode>, said: &str) -> Option<Refusal> {
-        // The text alone would not do: a connection that is lost half-way is told in the same words.
-        if code == Some(RDKafkaErrorCode::Authentication) {
+        // A connection that is lost half-way is told in the same words, and with the request that got no answer.
+        let is_told = said.contains("SASL authentication error: ") && !said.contains("Request failed");
+        if code == Some(RDKafkaErrorCode::Authentication) || is_told {
             return Some(Refusal::Credentials {
                 user: self.user.clone(),
                 mechanism: self.mechanism.clone(),
@@ -290,6 +291,7 @@ mod tests {
         let connection = |code, said| identity().connection(code, said).map(|refusal| refusal.to_string()).unwrap_or_default();
         let text = connection(Some(RDKafkaErrorCode::Authentication), password);
         assert!(text.contains("refuse user sink-mes-ulm (SCRAM-SHA-512)") && text.contains("/s/password"), "{text}");
+        assert_eq!(connection(None, password), text, "the log knows it before the event does");
         let text = connection(Some(RDKafkaErrorCode::SSL), theirs);
         assert!(text.contains("openssl s_client -connect broker:9093 -CAfile /s/ca.crt"), "{text}");
         assert!(connection(Some(RDKafkaErrorCode::SSL), ours).contains("want a client certificate"));

@@ -64,7 +64,7 @@ pub async fn unreadable(client: &Client, group: &str, topics: Vec<String>) -> Re
 
 fn probe(client: &Client, group: &str) -> Result<BaseConsumer<Plain>, Error> {
     settings(client, &Role::Probe { group })?
-        .create_with_context(Plain::of(client))
+        .create_with_context(Plain::asking(client))
         .map_err(|source| Error::Settings { what: "creating a reader".to_owned(), source: Cause::new(source).into() })
 }
 

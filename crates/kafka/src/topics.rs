@@ -414,7 +414,7 @@ async fn layouts(client: &Client, timeout: Duration, wanted: Vec<String>) -> Res
 /// What asks for metadata. An admin client would do, but nobody hears there why a connection was refused.
 pub(crate) fn asking(client: &Client) -> Result<BaseConsumer<Plain>, Error> {
     settings(client, &Role::Admin)?
-        .create_with_context(Plain::of(client))
+        .create_with_context(Plain::asking(client))
         .map_err(|source| Error::Settings { what: "creating a client".to_owned(), source: Cause::new(source).into() })
 }
 
