@@ -52,8 +52,8 @@ lint: ## lints as errors
 tidy: ## the house rules alone
 	$(CARGO) test --locked -p millrace-tidy
 
-deny: install ## licences, bans and sources of every dependency, and known holes where their list can be had
-	@tests/tidy/deny.sh
+deny: install ## licences, bans and sources of every dependency; ADVISORIES=1 known holes, too
+	@ADVISORIES=$(ADVISORIES) tests/tidy/deny.sh
 
 image: ## the container image millrace:dev of this commit, with docker, podman or buildah
 	@deploy/image/build.sh millrace:dev

@@ -1,7 +1,7 @@
 #!/bin/sh
 # `cargo deny check`, by a cargo-deny of a pinned version that is built once into the cache folder (two minutes). Licences, bans and
-# sources need nothing but Cargo.lock and must always pass. Known holes (advisories) need a database that is fetched from the outside:
-# where it can be had they must pass too, where it cannot this says so; ADVISORIES=required makes that a failure.
+# sources need nothing but Cargo.lock and must always pass. Known holes (advisories) need a database that is fetched from the outside,
+# which not every machine may reach: they are checked where ADVISORIES is set.
 set -eu
 cd "$(dirname "$0")/../.."
 version=0.20.2
@@ -20,11 +20,8 @@ if [ ! -x "$deny" ]; then
 fi
 
 "$deny" --locked check licenses bans sources
-if timeout 60 "$deny" --locked fetch db; then
+if [ -n "${ADVISORIES:-}" ]; then
     "$deny" --locked check advisories
-elif [ "${ADVISORIES:-}" = required ]; then
-    echo "advisories NOT checked: their database cannot be fetched" >&2
-    exit 1
 else
-    echo "advisories NOT checked: their database cannot be fetched from here; licences, bans and sources are fine" >&2
+    echo "advisories not asked for; where their database can be fetched: make deny ADVISORIES=1" >&2
 fi
