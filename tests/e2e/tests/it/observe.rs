@@ -24,6 +24,9 @@ use crate::{
 
 const ULM: &str = "mes-ulm";
 const PUNE: &str = "mes-pune";
+/// What the outage does to items.
+const UNAVAILABLE: &str = r#"millrace_propagation_waiting_records{domain="item", destination="mes-pune", reason="unavailable"}"#;
+const MISSED: &str = r#"millrace_propagation_deadlines_total{domain="item", destination="mes-pune", outcome="missed"}"#;
 /// So that an outage of seconds misses some, and leaves a record waiting for three times as long.
 const DEADLINE: &str = "deadline: 5s";
 
@@ -145,7 +148,7 @@ async fn agrees<F: Future<Output = Result<Option<Cells>>>>(
         let label = |sample: &Sample, name: &str| sample.labels.get(name).cloned().unwrap_or_default();
         let found: Cells = answer.iter().map(|sample| (labels.map(|name| label(sample, name)), sample.value)).collect();
         let found: Cells = found.into_iter().filter(|(_, number)| *number > 0.0).collect();
-        if wanted.as_ref() == Some(&found) { Ok(()) } else { Err(format!("{wanted:?}\nagainst {found:?}")) }
+        if wanted.as_ref() == Some(&found) && !found.is_empty() { Ok(()) } else { Err(format!("{wanted:?}\nagainst {found:?}")) }
     })
     .await
 }
@@ -180,6 +183,10 @@ async fn outage(world: &mut World, tracker: &Tracker, prometheus: &Prometheus, q
         questions.answered(prometheus, alert).await?;
     }
     compare(world, tracker, prometheus).await?;
+    // What was compared was not nothing.
+    let says = |expr: &str| Ok::<_, anyhow::Error>(ask(prometheus, expr)?.iter().map(|sample| sample.value).sum::<f64>());
+    let (waits, missed) = (says(UNAVAILABLE)?, says(MISSED)?);
+    ensure!(waits > 29.5 && missed > 29.5, "thirty items wait, and all of them too long: {waits}, {missed}");
     questions.ask_all(prometheus)?;
     world.stack.systems.plant(PUNE)?.set_mode(Mode::Up)?;
     until("the plant to have what waited", PATIENCE, || async {
