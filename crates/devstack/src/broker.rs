@@ -41,7 +41,7 @@ pub struct BrokerOptions {
 impl BrokerOptions {
     #[must_use]
     pub fn in_folder(folder: &Path) -> Self {
-        Self { name: "kafka".to_owned(), data: folder.join("kafka"), heap: "512m", settings: Vec::new(), listeners: None }
+        Self { name: "kafka".to_owned(), data: folder.join("kafka"), heap: "1g", settings: Vec::new(), listeners: None }
     }
 }
 
