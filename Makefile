@@ -66,7 +66,7 @@ image-test: ## builds the image without a daemon and runs what is in it against 
 chart: build ## the chart alone: both Helms, Kubernetes' schemas, every workload as its pod would run
 	$(BIN)/millrace-devstack run -- $(CARGO) test --locked -p millrace-chart
 
-cluster-test: install ## the chart by the real Helm on a real Kubernetes API, and the fleet run from it (3 min; the first time 10 more)
+cluster-test: install ## the chart by the real Helm on a real Kubernetes API, and the fleet run from it (4 to 7 min; the first time 10 more)
 	@crates/devstack/install.sh openssl
 	$(CARGO) build --locked --workspace
 	@$(BIN)/millrace-cluster
