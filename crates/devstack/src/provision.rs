@@ -1,6 +1,6 @@
 //! What a landscape needs on the broker and the registry before a service starts.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use avro::Topics;
@@ -14,7 +14,7 @@ const LAST: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// With every problem, when there are any.
-pub fn read_landscape(folder: &std::path::Path) -> Result<Landscape> {
+pub fn read_landscape(folder: &Path) -> Result<Landscape> {
     let files = service::landscape_files(folder).with_context(|| format!("reading the landscape {}", folder.display()))?;
     match Landscape::parse(&files) {
         Ok(landscape) => Ok(landscape),
@@ -23,6 +23,24 @@ pub fn read_landscape(folder: &std::path::Path) -> Result<Landscape> {
             bail!("the landscape {} has {} problems:\n{}", folder.display(), problems.len(), lines.join("\n"))
         }
     }
+}
+
+/// Copies a folder with what lies in it: a landscape that a test then changes.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("creating {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?
+        } else {
+            fs::copy(entry.path(), target).map(drop)?
+        }
+    }
+    Ok(())
 }
 
 /// Creates the topics and registers the schemas; what is there already stays.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use devstack::{
     Stack, StackOptions,
     prometheus::{Prometheus, Target},
+    provision::copy_folder,
 };
 
 use crate::{
@@ -53,7 +54,7 @@ pub(crate) async fn run(report: &mut Report, Options { destinations }: Options) 
 
 /// The landscape of the benches with as many plants as wanted, of one slot.
 fn landscape(folder: &Path, destinations: usize) -> Result<Vec<String>> {
-    copy(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("landscape"), folder)?;
+    copy_folder(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("landscape"), folder)?;
     let plants = folder.join("destinations");
     let plant = fs::read_to_string(plants.join("plant.yaml")).context("reading the plant of the benches")?;
     fs::remove_dir_all(&plants)?;
@@ -63,16 +64,6 @@ fn landscape(folder: &Path, destinations: usize) -> Result<Vec<String>> {
         fs::write(plants.join(format!("{name}.yaml")), &plant)?;
     }
     Ok(names)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() { copy(&entry.path(), &target)? } else { fs::copy(entry.path(), target).map(drop)? }
-    }
-    Ok(())
 }
 
 /// All of it, a few sinks at a time.

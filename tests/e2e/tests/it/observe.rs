@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use devstack::{
     Mode,
     prometheus::{Prometheus, Sample, Target},
+    provision::copy_folder,
 };
 use millrace_e2e::{check, landscape, until};
 use model::Timestamp;
@@ -32,21 +33,11 @@ const DEADLINE: &str = "deadline: 5s";
 
 /// Landscape `load` with a promise for items that can be broken within a test.
 fn impatient(folder: &Path) -> Result<()> {
-    copy(&landscape("load"), folder)?;
+    copy_folder(&landscape("load"), folder)?;
     let item = folder.join("domains/item.yaml");
     let text = fs::read_to_string(&item)?;
     ensure!(text.contains("deadline: 60s"), "landscape load promises its items within a minute");
     Ok(fs::write(item, text.replace("deadline: 60s", DEADLINE))?)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() { copy(&entry.path(), &target)? } else { fs::copy(entry.path(), target).map(drop)? }
-    }
-    Ok(())
 }
 
 /// Each process of the fleet, under its service's name.

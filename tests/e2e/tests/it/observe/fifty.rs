@@ -6,12 +6,11 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
-use devstack::{Stack, StackOptions};
+use devstack::{Stack, StackOptions, provision::copy_folder};
 use millrace_e2e::{check, landscape, until};
 use model::{LetterClass, Reason};
 use telemetry::{CATALOGUE, Declared};
 
-use super::copy;
 use crate::{
     telemetry::{Scrape, declared, parse},
     world::PATIENCE,
@@ -79,7 +78,7 @@ fn total(scrape: &Scrape) -> usize {
 
 /// Landscape `load` with fifty plants, of one slot so that the broker has little to do.
 async fn fifty_plants(folder: &std::path::Path) -> Result<Stack> {
-    copy(&landscape("load"), folder)?;
+    copy_folder(&landscape("load"), folder)?;
     let plant = fs::read_to_string(folder.join("destinations/mes-ulm.yaml"))?;
     for name in ["mes-ulm", "mes-pune"] {
         fs::remove_file(folder.join(format!("destinations/{name}.yaml")))?;
