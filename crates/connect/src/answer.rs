@@ -47,6 +47,7 @@ pub struct Reply<'a> {
     pub content_type: Option<&'a str>,
     pub retry_after: Option<&'a str>,
     pub location: Option<&'a str>,
+    /// Only where the landscape says that it is the revision: a system's own counter is none of ours.
     pub etag: Option<&'a str>,
     /// At most 64 KiB of it.
     pub body: &'a [u8],

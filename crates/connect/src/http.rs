@@ -40,6 +40,8 @@ pub struct Config {
     pub authorization: Option<String>,
     /// Calls at once: as many connections are kept open.
     pub concurrency: usize,
+    /// Its `ETag` is the revision that it holds.
+    pub etag_is_revision: bool,
 }
 
 /// One destination.
@@ -156,7 +158,7 @@ impl Destination {
             content_type: text(header::CONTENT_TYPE),
             retry_after: text(header::RETRY_AFTER),
             location: text(header::LOCATION),
-            etag: text(header::ETAG),
+            etag: text(header::ETAG).filter(|_| self.config.etag_is_revision),
             body: &body,
         };
         answer::classify(&reply, &asked)

@@ -81,6 +81,7 @@ fn connector(reader: &mut Reader<'_>, node: &Node) -> Option<DestinationConnecto
         url: keys.get("url").and_then(|node| reader.url(node, "url")),
         timeout: reader.duration(keys.get("timeout"), "timeout", Duration::from_secs(15)),
         authorization_file: keys.text(reader, "authorization_file"),
+        etag_is_revision: keys.get("etag").and_then(|node| reader.choice(node, "etag", &[("revision", true)])).is_some(),
     };
     keys.end(reader);
     Some(connector)

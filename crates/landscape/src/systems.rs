@@ -186,6 +186,8 @@ pub enum DestinationConnector {
         timeout: Duration,
         /// File whose text is sent as the `Authorization` header.
         authorization_file: Option<String>,
+        /// Its `ETag` is the revision that it holds. Any other ETag says nothing about ours.
+        etag_is_revision: bool,
     },
 }
 

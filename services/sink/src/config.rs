@@ -27,7 +27,7 @@ pub(crate) fn destination(context: &Context<Args>) -> Result<Destination, Exit> 
 /// How the destination is called, and its request timeout: `--endpoint`, else the landscape's URL.
 pub(crate) fn http(context: &Context<Args>, destination: &Destination) -> Result<(connect::http::Destination, Duration), Exit> {
     let name = &destination.name;
-    let DestinationConnector::Http { url, timeout, authorization_file } = &destination.connector;
+    let DestinationConnector::Http { url, timeout, authorization_file, etag_is_revision } = &destination.connector;
     let url = context.common.endpoint.as_ref().or(url.as_ref()).cloned().ok_or_else(|| {
         Exit::config(anyhow::anyhow!(
             "destination `{name}` has no URL: write it into destinations/{name}.yaml or pass --endpoint"
@@ -39,7 +39,13 @@ pub(crate) fn http(context: &Context<Args>, destination: &Destination) -> Result
             Exit::config(anyhow::anyhow!("reading the authorization of destination `{name}` from `{path}`: {error}"))
         })?),
     };
-    let config =
-        connect::http::Config { name: name.clone(), url, timeout: *timeout, authorization, concurrency: destination.concurrency };
+    let config = connect::http::Config {
+        name: name.clone(),
+        url,
+        timeout: *timeout,
+        authorization,
+        concurrency: destination.concurrency,
+        etag_is_revision: *etag_is_revision,
+    };
     Ok((connect::http::Destination::new(config).map_err(Exit::config)?, *timeout))
 }

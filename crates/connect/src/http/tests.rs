@@ -32,6 +32,7 @@ async fn answer(State(seen): State<Seen>, Path((_, key)): Path<(String, String)>
             tokio::time::sleep(Duration::from_secs(30)).await;
             StatusCode::OK.into_response()
         }
+        "tagged" => (StatusCode::OK, [("etag", "\"999\"")]).into_response(),
         "busy" => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "3")]).into_response(),
         "broken" => (StatusCode::INTERNAL_SERVER_ERROR, "stack trace").into_response(),
         "moved" => (StatusCode::TEMPORARY_REDIRECT, [("location", "http://127.0.0.1:1/stolen")]).into_response(),
@@ -41,15 +42,19 @@ async fn answer(State(seen): State<Seen>, Path((_, key)): Path<(String, String)>
     }
 }
 
-fn destination(address: SocketAddr) -> Destination {
-    Destination::new(Config {
+fn config(address: SocketAddr) -> Config {
+    Config {
         name: "mes-test".to_owned(),
         url: format!("http://{address}/api"),
         timeout: Duration::from_millis(500),
         authorization: Some("Bearer CANARY-1\n".to_owned()),
         concurrency: 4,
-    })
-    .unwrap()
+        etag_is_revision: false,
+    }
+}
+
+fn destination(address: SocketAddr) -> Destination {
+    Destination::new(config(address)).unwrap()
 }
 
 async fn call(destination: &Destination, key: &str, payload: Option<&str>) -> Answer {
@@ -110,6 +115,15 @@ async fn every_misbehaviour_has_its_class() {
 }
 
 #[tokio::test]
+async fn an_etag_is_the_revision_only_where_the_landscape_says_so() {
+    let (address, _) = plant().await;
+    for (etag_is_revision, class) in [(false, AnswerClass::Accepted), (true, AnswerClass::HasNewer)] {
+        let destination = Destination::new(Config { etag_is_revision, ..config(address) }).unwrap();
+        assert_eq!(call(&destination, "tagged", Some("{}")).await.class, class, "{etag_is_revision}");
+    }
+}
+
+#[tokio::test]
 async fn a_closed_port_is_the_destinations_fault_and_says_so() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -147,6 +161,7 @@ fn an_address_that_is_none_is_refused_at_start() {
             timeout: Duration::from_secs(1),
             authorization: None,
             concurrency: 1,
+            etag_is_revision: false,
         };
         assert!(Destination::new(config).is_err(), "{url}");
     }
