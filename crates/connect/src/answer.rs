@@ -38,6 +38,7 @@ pub const CODES: &[&str] = &[
     "REVISION_DIFFERS",
     "TIMEOUT",
     "CONNECTION_LOST",
+    "REQUEST_IMPOSSIBLE",
 ];
 
 /// An answer as it came.
@@ -72,6 +73,8 @@ pub enum Silence {
     Timeout,
     /// The connection ended in between.
     Lost,
+    /// This record cannot be put into a request: nothing was sent, and no destination would do better.
+    Impossible,
 }
 
 /// The class of an answer, with what people and receipts need of it.
@@ -139,6 +142,7 @@ pub fn unanswered(silence: Silence, detail: &str) -> Answer {
         Silence::Unreachable => (AnswerClass::Destination, LetterClass::Internal, "UNREACHABLE"),
         Silence::Timeout => (AnswerClass::Retryable, LetterClass::Exhausted, "TIMEOUT"),
         Silence::Lost => (AnswerClass::Retryable, LetterClass::Exhausted, "CONNECTION_LOST"),
+        Silence::Impossible => (AnswerClass::Permanent, LetterClass::Internal, "REQUEST_IMPOSSIBLE"),
     };
     let message = scrub(detail, &[]);
     let problem = Problem { class: letter, code: code.to_owned(), field: None, observed: None, message: message.clone() };

@@ -207,7 +207,9 @@ fn client(config: &Config) -> Result<Client, String> {
 
 /// No answer: what was sent decides whose turn it is.
 fn silent(error: &reqwest::Error) -> Answer {
-    let silence = if error.is_connect() || error.is_builder() {
+    let silence = if error.is_builder() {
+        Silence::Impossible
+    } else if error.is_connect() {
         Silence::Unreachable
     } else if error.is_timeout() {
         Silence::Timeout

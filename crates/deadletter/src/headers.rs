@@ -50,20 +50,6 @@ pub fn kept_headers<'a>(headers: impl IntoIterator<Item = (&'a str, Option<&'a [
         .collect()
 }
 
-/// A text of at most `bytes` bytes, cut between characters.
-#[must_use]
-pub fn clip(text: &str, bytes: usize) -> String {
-    if text.len() <= bytes {
-        return text.to_owned();
-    }
-    let mark = "…";
-    let mut end = bytes.saturating_sub(mark.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{mark}", &text[..end])
-}
-
 /// The payload as a letter carries it, and whether it was cut.
 #[must_use]
 pub fn clip_payload(mut payload: Vec<u8>) -> (Vec<u8>, bool) {
@@ -111,15 +97,6 @@ mod tests {
             ("ce_id", Some(b"2")),
         ];
         assert_eq!(kept_headers(all), BTreeMap::from([("ce_id".to_owned(), "2".to_owned())]));
-    }
-
-    #[test]
-    fn texts_are_cut_between_characters() {
-        assert_eq!(clip("short", 1024), "short");
-        for bytes in 4..12 {
-            let cut = clip("äöüäöüäöü", bytes);
-            assert!(cut.len() <= bytes && cut.ends_with('…'), "{bytes}: {cut}");
-        }
     }
 
     #[test]

@@ -4,7 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Domain;
+use crate::{Domain, clip};
+
+/// No key is longer, in bytes as it is written. A key is repeated in headers, letters, ledger entries and addresses, so what is too long
+/// for one of them is refused where it comes in.
+pub const LONGEST_KEY: usize = 512;
+/// What an error shows of a key.
+const SHOWN: usize = 80;
 
 /// Natural key: percent-encoded components joined by `/`; an absent optional component is `*` (domain.md 4.3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,18 +28,20 @@ pub enum KeyError {
     Encoding(String),
     #[error("`{0}` is not a domain/key")]
     Topical(String),
+    #[error("the key of this {domain} has {bytes} bytes, a key has at most {LONGEST_KEY}; the longest part of it is `{field}`")]
+    TooLong { domain: Domain, field: &'static str, bytes: usize },
 }
 
 impl RecordKey {
     /// Builds a key from its raw components in key order.
     ///
     /// # Errors
-    /// When the number of components is wrong or one is empty.
+    /// When the number of components is wrong, one is empty, or the key is longer than [`LONGEST_KEY`].
     pub fn new(domain: Domain, components: &[&str]) -> Result<Self, KeyError> {
         let fields = domain.key_fields();
         if components.len() != fields.len() {
             return Err(KeyError::Components {
-                key: components.join("/"),
+                key: clip(&components.join("/"), SHOWN),
                 domain,
                 found: components.len(),
                 expected: fields.len(),
@@ -43,15 +51,23 @@ impl RecordKey {
         if let Some(index) = components.iter().position(|component| component.is_empty()) {
             return Err(KeyError::Empty { domain, field: fields[index] });
         }
-        Ok(Self(components.iter().map(|component| encode(component)).collect::<Vec<_>>().join("/")))
+        let encoded: Vec<String> = components.iter().map(|component| encode(component)).collect();
+        let key = encoded.join("/");
+        if key.len() > LONGEST_KEY {
+            let longest = fields.iter().zip(&encoded).max_by_key(|(_, part)| part.len());
+            let field = longest.map_or("", |(field, _)| *field);
+            return Err(KeyError::TooLong { domain, field, bytes: key.len() });
+        }
+        Ok(Self(key))
     }
 
     /// Reads a key as it stands on a topic or as a person typed it.
     ///
     /// # Errors
-    /// When the number of components is wrong, one is empty, or the encoding is not canonical.
+    /// When the number of components is wrong, one is empty, the encoding is not canonical, or the key is too long.
     pub fn parse(domain: Domain, text: &str) -> Result<Self, KeyError> {
-        let raw = text.split('/').map(decode).collect::<Option<Vec<_>>>().ok_or_else(|| KeyError::Encoding(text.to_owned()))?;
+        let unreadable = || KeyError::Encoding(clip(text, SHOWN));
+        let raw = text.split('/').map(decode).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
         Self::new(domain, &raw.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
@@ -134,8 +150,8 @@ impl Topical {
     /// # Errors
     /// When the domain is unknown or the rest is no key of it.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let (domain, key) = text.split_once('/').ok_or_else(|| KeyError::Topical(text.to_owned()))?;
-        let domain = domain.parse().map_err(|_| KeyError::Topical(text.to_owned()))?;
+        let (domain, key) = text.split_once('/').ok_or_else(|| KeyError::Topical(clip(text, SHOWN)))?;
+        let domain = domain.parse().map_err(|_| KeyError::Topical(clip(text, SHOWN)))?;
         Ok(Self { domain, key: RecordKey::parse(domain, key)? })
     }
 
@@ -224,6 +240,30 @@ mod tests {
         assert_eq!(key.components(), ["PUMP/01", "Ä +"]);
         assert_eq!(RecordKey::parse(Domain::Item, key.as_str()).unwrap(), key);
         assert_eq!(key.partition_key(Domain::Item), "PUMP%2F01");
+    }
+
+    #[test]
+    fn a_key_that_is_too_long_names_its_longest_field_and_the_bound() {
+        let longest = "x".repeat(LONGEST_KEY - "/C".len());
+        assert!(RecordKey::new(Domain::Item, &[&longest, "C"]).is_ok());
+        // Encoded, which is how it is written: each of these takes three bytes.
+        let error = RecordKey::new(Domain::Item, &["C", &"ä".repeat(LONGEST_KEY / 6 + 1)]).unwrap_err();
+        assert_eq!(error, KeyError::TooLong { domain: Domain::Item, field: "revision", bytes: 518 });
+        let error = RecordKey::parse(Domain::Item, &format!("{longest}x/C")).unwrap_err().to_string();
+        assert_eq!(error, "the key of this item has 513 bytes, a key has at most 512; the longest part of it is `item_id`");
+    }
+
+    #[test]
+    fn an_error_about_a_key_shows_only_the_beginning_of_it() {
+        let stray = "x".repeat(600_000);
+        for error in [
+            RecordKey::parse(Domain::Item, &stray).unwrap_err(),
+            RecordKey::parse(Domain::Item, &format!("{stray}%ZZ/C")).unwrap_err(),
+            RecordKey::new(Domain::Item, &[&stray, "C"]).unwrap_err(),
+            Topical::parse(&stray).unwrap_err(),
+        ] {
+            assert!(error.to_string().len() < 256, "{error}");
+        }
     }
 
     #[test]

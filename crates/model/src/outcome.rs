@@ -55,3 +55,26 @@ pub struct Outgoing {
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
 }
+
+impl Outgoing {
+    /// No record is larger than this, by [`Outgoing::size`]. The client library takes so much (`message.max.bytes`, which `kafka` sets
+    /// from here), brokers take 1,048,588 bytes a batch (`max.message.bytes`, in the list of topics and looked at by every start): what
+    /// lies between is for the batch's own header, and for content that compression makes longer.
+    pub const LARGEST: usize = 1_000_000;
+    /// Framing of a record, and of each header, as the client library counts it.
+    const FRAME: usize = 36;
+    const HEADER_FRAME: usize = 10;
+
+    /// What it takes on the wire, at most.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| Self::HEADER_FRAME + name.len() + value.len()).sum();
+        Self::FRAME + self.key.len() + self.value.as_ref().map_or(0, Vec::len) + headers
+    }
+
+    /// Whether it can be written at all.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.size() <= Self::LARGEST
+    }
+}

@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use connect::rows::{Fault, cut};
+use connect::rows::Fault;
+use deadletter::bounded;
 use model::{DeadLetter, Domain, LetterClass, LetterId, RecordKey, Stage, Timestamp};
 use sha2::{Digest, Sha256};
-
-/// Kept of a payload; more is cut and marked.
-const LONGEST_PAYLOAD: usize = 512 * 1024;
-/// Characters of a message, well within a KiB.
-const LONGEST_MESSAGE: usize = 900;
 
 /// What is the same in every letter of one process.
 #[derive(Clone, Debug)]
@@ -52,8 +48,7 @@ impl Sender {
             (Some(file), None) => format!("{file}: "),
             (None, _) => String::new(),
         };
-        let truncated = failed.raw.len() > LONGEST_PAYLOAD;
-        DeadLetter {
+        bounded(DeadLetter {
             stage: Stage::Capture,
             system: self.source.clone(),
             domain: Some(failed.domain),
@@ -72,8 +67,8 @@ impl Sender {
             class: class_of(failed.fault.code),
             code: failed.fault.code.to_owned(),
             field: failed.fault.field.clone(),
-            observed: failed.fault.observed.as_deref().map(|value| cut(value, 200)),
-            message: cut(&format!("{where_}{}", failed.fault.message), LONGEST_MESSAGE),
+            observed: failed.fault.observed.clone(),
+            message: format!("{where_}{}", failed.fault.message),
             owner: Some(self.office.clone()),
             findings: Vec::new(),
             attempts: 1,
@@ -83,18 +78,18 @@ impl Sender {
             policy_version: self.policy_version.clone(),
             replaces: failed.replaces.filter(|replaced| *replaced != id),
             headers: failed.place,
-            payload: failed.raw[..failed.raw.len().min(LONGEST_PAYLOAD)].to_vec(),
-            truncated,
+            payload: failed.raw.to_vec(),
+            truncated: false,
             sent: None,
             id,
-        }
+        })
     }
 }
 
 /// A row that cannot be read is `schema`, one that cannot be mapped `mapping`, one that reads well and cannot be right `data`.
 fn class_of(code: &str) -> LetterClass {
     match code {
-        "KEY_TAKEN" | "KEY_TWICE" | "MASS_DELETE" | "TOO_LARGE" | "KEY_MISSING" => LetterClass::Data,
+        "KEY_TAKEN" | "KEY_TWICE" | "KEY_TOO_LONG" | "MASS_DELETE" | "TOO_LARGE" | "KEY_MISSING" => LetterClass::Data,
         code if code.starts_with("MAPPING_") => LetterClass::Mapping,
         _ => LetterClass::Schema,
     }

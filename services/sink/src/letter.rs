@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use deadletter::{MESSAGE_BYTES, clip, clip_payload, kept_headers};
+use deadletter::{bounded, kept_headers};
 use delivery::Letter;
 use model::{DeadLetter, LetterClass, Stage};
 
@@ -11,12 +11,8 @@ use crate::{
     shared::{SERVICE, Shared},
 };
 
-/// What was sent is cut here.
-const SENT_BYTES: usize = 8 * 1024;
-
 pub(crate) fn compose(shared: &Shared, letter: &Letter<Arc<Taken>>) -> DeadLetter {
     let record = &letter.payload.record;
-    let (payload, truncated) = clip_payload(record.value.clone().unwrap_or_default());
     let domain = letter.key.as_ref().map(|key| key.domain);
     let golden = domain.and_then(|domain| shared.reader.decode_golden(domain, record.value.as_deref()?).ok());
     let headers: BTreeMap<String, String> =
@@ -24,10 +20,9 @@ pub(crate) fn compose(shared: &Shared, letter: &Letter<Arc<Taken>>) -> DeadLette
     let fence = golden.as_ref().and_then(|golden| golden.meta.fence.get(&golden.meta.owner).copied());
     let sent = golden.as_ref().zip(letter.key.as_ref()).and_then(|(golden, key)| {
         let mapping = &shared.delivery(key.domain)?.mapping;
-        let text = shared.landscape.mappings.to_payload(mapping, golden, key.domain, &key.key).ok()?;
-        Some(clip(&text, SENT_BYTES))
+        shared.landscape.mappings.to_payload(mapping, golden, key.domain, &key.key).ok()
     });
-    DeadLetter {
+    bounded(DeadLetter {
         id: letter.id.clone(),
         stage: Stage::Deliver,
         system: shared.name().to_owned(),
@@ -48,7 +43,7 @@ pub(crate) fn compose(shared: &Shared, letter: &Letter<Arc<Taken>>) -> DeadLette
         code: letter.problem.code.clone(),
         field: letter.problem.field.clone(),
         observed: letter.problem.observed.clone(),
-        message: clip(&letter.problem.message, MESSAGE_BYTES),
+        message: letter.problem.message.clone(),
         owner: Some(owner(shared, letter)),
         findings: Vec::new(),
         attempts: letter.attempts,
@@ -58,10 +53,10 @@ pub(crate) fn compose(shared: &Shared, letter: &Letter<Arc<Taken>>) -> DeadLette
         policy_version: shared.landscape.policy_version.clone(),
         replaces: letter.replaces.clone(),
         headers,
-        payload,
-        truncated,
+        payload: record.value.clone().unwrap_or_default(),
+        truncated: false,
         sent,
-    }
+    })
 }
 
 /// Who can fix it: what a record lacks is its owners' business, what the destination or its mapping does is the destination's.

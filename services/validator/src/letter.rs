@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use deadletter::{clip, clip_payload, headers, id_of_record, kept_headers};
+use deadletter::{bounded, bounded_key, headers, id_of_record, kept_headers};
 use kafka::{Fatal, Record};
 use model::{Change, DeadLetter, Domain, Finding, LetterClass, LetterId, Outgoing, RecordKey, Stage, Timestamp, Topical};
 
 use crate::shared::{STAGE, Shared};
 
-const MESSAGE_BYTES: usize = 1024;
+/// Ids of letters are short; what a change names as its cause need not be one.
+const ID_BYTES: usize = 256;
 
 /// Codes of letters that no rule causes; each has a page in docs/errors.
 pub(crate) mod code {
@@ -104,15 +105,14 @@ pub(crate) fn letter(
 ) -> DeadLetter {
     let meta = change.map(|change| &change.meta);
     let title = cause.findings.first();
-    let cited = meta.and_then(|meta| meta.causation_id.as_deref());
+    let cited = meta.and_then(|meta| meta.causation_id.as_deref()).filter(|id| id.len() <= ID_BYTES);
     let own_prefix = format!("{STAGE}/");
     // A replay that is refused again is the same letter; a source's letter that led to this change is replaced by it.
     let same = cited.filter(|id| id.starts_with(&own_prefix)).map(|id| LetterId(id.to_owned()));
     let source_prefix = meta.map(|meta| format!("{}/", meta.source));
     let replaces = cited.filter(|id| source_prefix.as_ref().is_some_and(|prefix| id.starts_with(prefix)));
-    let (payload, truncated) = clip_payload(origin.bytes.to_vec());
     let owner = turn(shared, origin.domain, meta.map(|meta| meta.source.as_str()), &cause);
-    DeadLetter {
+    bounded(DeadLetter {
         id: same.unwrap_or_else(|| id_of_record(STAGE, origin.domain, origin.partition, origin.offset)),
         stage: Stage::Validate,
         system: STAGE.to_owned(),
@@ -133,7 +133,7 @@ pub(crate) fn letter(
         field: title.map(|finding| finding.path.clone()).filter(|path| !path.is_empty()),
         observed: title.and_then(|finding| finding.observed.clone()),
         code: cause.code,
-        message: clip(&cause.message, MESSAGE_BYTES),
+        message: cause.message,
         owner,
         findings: cause.findings,
         attempts: 1,
@@ -143,10 +143,10 @@ pub(crate) fn letter(
         policy_version: shared.landscape.policy_version.clone(),
         replaces: replaces.map(|id| LetterId(id.to_owned())),
         headers: origin.headers(key, change),
-        payload,
-        truncated,
+        payload: origin.bytes.to_vec(),
+        truncated: false,
         sent: None,
-    }
+    })
 }
 
 /// Who can fix it: for what a record says, the people of the domain or of the field's owner; for what nobody can read, those of the
@@ -168,7 +168,7 @@ fn turn(shared: &Shared, domain: Domain, source: Option<&str>, cause: &Cause) ->
 pub(crate) fn outgoing(shared: &Shared, letter: &DeadLetter, origin: &Origin<'_>, raw_key: &str) -> Result<Outgoing, Fatal> {
     let key = match &letter.key {
         Some(key) => Topical::new(origin.domain, key.clone()).to_string(),
-        None => format!("{}/{raw_key}", origin.domain),
+        None => format!("{}/{}", origin.domain, bounded_key(raw_key)),
     };
     Ok(Outgoing {
         topic: shared.dlq().to_owned(),

@@ -166,3 +166,27 @@ fn an_address_that_is_none_is_refused_at_start() {
         assert!(Destination::new(config).is_err(), "{url}");
     }
 }
+
+#[tokio::test]
+async fn what_makes_no_request_is_the_records_fault_and_never_the_destinations() {
+    let (address, seen) = plant().await;
+    // As it may lie in a topic: nothing of ours makes such a key.
+    let key: RecordKey = serde_json::from_value(serde_json::Value::String(format!("{}/C", "x".repeat(70_000)))).unwrap();
+    let delivery = Delivery {
+        domain: Domain::Item,
+        key: &key,
+        revision: 5,
+        payload: Some("{}".to_owned()),
+        content_type: "application/json",
+        idempotency_key: "mes-test/item/x/5".to_owned(),
+        personal: Vec::new(),
+        traceparent: "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01".to_owned(),
+        now: Timestamp::from_millis(0),
+    };
+    let answer = destination(address).deliver(delivery).await;
+    assert_eq!(answer.class, AnswerClass::Permanent);
+    let problem = answer.problem.unwrap();
+    assert_eq!(problem.code, "REQUEST_IMPOSSIBLE");
+    assert!(problem.message.len() <= 1024, "{}", problem.message.len());
+    assert!(seen.lock().await.is_empty());
+}

@@ -63,11 +63,12 @@ impl Capture {
         })
     }
 
-    /// The key columns' values, joined; none when one is empty.
+    /// The key columns' values, joined, none longer than a key may be; none when one is empty.
     pub(super) fn source_key(&self, stream: usize, value: &Map<String, Value>) -> Option<String> {
         let parts =
             self.stream(stream).key.iter().map(|column| value.get(column).and_then(scalar).filter(|part| !part.is_empty()));
-        Some(parts.collect::<Option<Vec<_>>>()?.iter().map(|part| escape(part)).collect::<Vec<_>>().join("/"))
+        let key = parts.collect::<Option<Vec<_>>>()?.iter().map(|part| escape(part)).collect::<Vec<_>>().join("/");
+        Some(deadletter::bounded_key(&key).into_owned())
     }
 }
 
@@ -114,11 +115,12 @@ fn approval(state: &str) -> Result<Approval, Fault> {
     Ok(Approval { state: known, by: None, at: None, request: None })
 }
 
-/// The mapped record lacks a component of its key.
+/// The mapped record lacks a component of its key, or has a key that is too long.
 fn keyless(error: KeyError) -> Fault {
-    let fault = Fault::new("KEY_MISSING", error.to_string());
+    let code = if matches!(error, KeyError::TooLong { .. }) { "KEY_TOO_LONG" } else { "KEY_MISSING" };
+    let fault = Fault::new(code, error.to_string());
     match error {
-        KeyError::Empty { field, .. } => fault.field(format!("/{field}")),
+        KeyError::Empty { field, .. } | KeyError::TooLong { field, .. } => fault.field(format!("/{field}")),
         KeyError::Components { .. } | KeyError::Encoding(_) | KeyError::Topical(_) => fault,
     }
 }

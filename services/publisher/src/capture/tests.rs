@@ -385,3 +385,56 @@ fn stamps_are_read_as_declared_and_never_guessed() {
         assert!(micros(text, format).is_err(), "{text}");
     }
 }
+
+#[test]
+fn a_row_whose_key_is_too_long_is_a_small_letter_with_field_and_bound() {
+    let mut case = Case::new();
+    // Two stray quotes: one cell swallows all rows between them.
+    let swallowed = format!("4711{}", "\n4712;C;EA;Pump".repeat(40_000));
+    let rows = row(&format!("\"{swallowed}\""), "pump") + &row("P-2", "valve");
+    let caused = case.file(&rows);
+    assert_eq!(caused.changes.len(), 1, "the next row is none the worse");
+    let [letter] = &caused.letters[..] else { panic!("{} letters", caused.letters.len()) };
+    assert_eq!((letter.code.as_str(), letter.field.as_deref()), ("KEY_TOO_LONG", Some("/item_id")));
+    assert!(letter.message.contains("at most 512"), "{}", letter.message);
+    assert_eq!((letter.class, letter.truncated), (model::LetterClass::Data, true));
+    let source_key = letter.source_key.clone().unwrap();
+    assert!(source_key.starts_with("4711\n4712") && source_key.len() <= model::LONGEST_KEY, "{source_key}");
+    // It stays one key: the same row makes no second letter.
+    let again = case.file(&rows);
+    assert_eq!((again.changes.len(), again.letters.len()), (0, 0));
+}
+
+#[test]
+fn every_letter_cursor_entry_and_change_of_a_file_fits_into_a_record() {
+    let mut case = Case::new();
+    let huge = "x".repeat(700_000);
+    let (quoted, wide) = (format!("\"{huge}\""), format!("4715,C,EA,Pump,,,{huge}"));
+    let rows = [
+        format!("{quoted},C,EA,Pump,,"),
+        format!("4711,{quoted},EA,Pump,,"),
+        format!("4712,C,{quoted},Pump,,"),
+        format!("4713,C,EA,{quoted},,"),
+        format!("4714,C,EA,Pump,{quoted},"),
+        format!("4716,C,EA,Pump,,{quoted}"),
+        wide,
+        row("P-1", &quoted),
+    ];
+    let text = format!("{HEADER}{}\n", rows.join("\n"));
+    let mut pass = Pass::new(0, format!("{}.csv", "f".repeat(250)), Timestamp::from_micros(7));
+    pass.columns = Some(serde_json::to_string(&vec!["c".repeat(100); 2_000]).unwrap());
+    let mut reader = Reader::open(text.as_bytes(), &Format::default(), &["MATNR".to_owned()]).unwrap();
+    while let Some(read) = reader.next_row().unwrap() {
+        let now = case.now();
+        case.capture.take(&mut pass, read, now);
+    }
+    let batch = case.capture.batch();
+    assert!(batch.records.len() >= rows.len() - 1, "{} records", batch.records.len());
+    for record in &batch.records {
+        assert!(record.fits(), "{} bytes to {}", record.size(), record.topic);
+    }
+    for (key, cursor) in &batch.cursor {
+        let value = cursor.as_ref().map_or(0, |cursor| serde_json::to_vec(cursor).unwrap().len());
+        assert!(key.len() <= model::LONGEST_KEY + 64 && value < 8_192, "{} and {value} bytes", key.len());
+    }
+}
