@@ -19,6 +19,8 @@ use serde_json::Value;
 use crate::{Schema, binary::Binary, code};
 
 const HEADER: usize = 5;
+/// Ids that a reader remembers before it forgets those that nobody knows.
+const MOST_KNOWN: usize = 10_000;
 
 /// A record with one schema. Changes and golden records have one per domain and their own methods.
 pub trait Wire: Serialize + DeserializeOwned {
@@ -151,6 +153,13 @@ impl Writer {
         self.versioned(Schema::golden(domain), domain, golden.data.as_ref(), golden)
     }
 
+    /// Lets the reader know what this writer writes.
+    pub fn teach(&self, reader: &Reader) {
+        for (schema, id) in &self.ids {
+            reader.learn(*id, schema.text());
+        }
+    }
+
     fn versioned(&self, schema: Schema, domain: Domain, data: Option<&Data>, record: &impl Serialize) -> Result<Vec<u8>, Error> {
         match data {
             Some(data) if data.domain() != domain => {
@@ -203,7 +212,20 @@ impl Reader {
 
     /// Takes in that the registry has no such schema: its records are unreadable until it is learned after all.
     pub fn give_up(&self, id: i32, why: &str) {
+        {
+            let mut known = self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if known.len() >= MOST_KNOWN {
+                // Whoever writes ids at random must not fill the memory; they are asked for again.
+                known.retain(|_, learned| !matches!(**learned, Learned::Unknown(_)));
+            }
+        }
         self.insert(id, Learned::Unknown(why.to_owned()));
+    }
+
+    /// Whether a record of this id can be decoded, or is known to be unreadable: its schema, or that there is none.
+    #[must_use]
+    pub fn has_answer(&self, id: i32) -> bool {
+        self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains_key(&id)
     }
 
     /// Whether the id needs no question to the registry any more.

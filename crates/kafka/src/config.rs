@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landscape::Grant;
+use model::Outgoing;
 use rdkafka::ClientConfig;
 
 use crate::Error;
@@ -128,6 +129,7 @@ pub(crate) fn settings(client: &Client, role: &Role<'_>) -> Result<ClientConfig,
         Role::Transactional { .. } | Role::Idempotent => {
             set("compression.codec", "lz4");
             set("queue.buffering.max.kbytes", "16384");
+            set("message.max.bytes", &Outgoing::LARGEST.to_string());
             // Never used: a record without a partition does not compile. Named, so that a slip would still be repeatable.
             set("partitioner", "murmur2_random");
         }
@@ -247,7 +249,12 @@ mod tests {
             ),
             (
                 Role::Transactional { id: "t", queue: 1000 },
-                &[("transactional.id", "t"), ("transaction.timeout.ms", "30000"), ("retry.backoff.ms", "400")],
+                &[
+                    ("transactional.id", "t"),
+                    ("transaction.timeout.ms", "30000"),
+                    ("retry.backoff.ms", "400"),
+                    ("message.max.bytes", "1000000"),
+                ],
             ),
             (Role::Idempotent, &[("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", "0")]),
         ];

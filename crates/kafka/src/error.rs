@@ -30,7 +30,7 @@ pub enum Error {
     /// A record that was written did not arrive; whether it stands in the log is unknown unless the producer is transactional.
     #[error("writing to `{topic}`")]
     Delivery { topic: String, source: Cause },
-    /// The record can never be written: too large, or a partition that does not exist.
+    /// The record is larger than any broker takes, or has a partition that does not exist.
     #[error("record `{key}` cannot be written to `{topic}`")]
     Unwritable { topic: String, key: String, source: Cause },
     /// Another instance owns this identity: exit 75.
@@ -126,12 +126,18 @@ pub struct Cause(Said);
 
 enum Said {
     Library(Box<KafkaError>),
+    /// A topic that does not take a record which it should.
+    NotTaken(String, Box<KafkaError>),
     Refused(Box<Refusal>),
 }
 
 impl Cause {
     pub(crate) fn new(error: KafkaError) -> Self {
         Self(Said::Library(Box::new(error)))
+    }
+
+    pub(crate) fn not_taken(topic: &str, error: KafkaError) -> Self {
+        Self(Said::NotTaken(topic.to_owned(), Box::new(error)))
     }
 
     pub(crate) fn refused(refusal: Refusal) -> Self {
@@ -141,7 +147,7 @@ impl Cause {
     pub(crate) fn is_fenced(&self) -> bool {
         match &self.0 {
             Said::Library(error) => error.rdkafka_error_code().is_some_and(is_fencing),
-            Said::Refused(_) => false,
+            Said::NotTaken(..) | Said::Refused(_) => false,
         }
     }
 }
@@ -150,6 +156,7 @@ impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Said::Library(error) => fmt::Debug::fmt(error, f),
+            Said::NotTaken(topic, error) => write!(f, "{topic}: {error:?}"),
             Said::Refused(refusal) => fmt::Debug::fmt(refusal, f),
         }
     }
@@ -160,6 +167,12 @@ impl fmt::Display for Cause {
         match &self.0 {
             // rdkafka's chain repeats the code inside its own text, so this one has no source.
             Said::Library(error) => fmt::Display::fmt(error, f),
+            Said::NotTaken(topic, error) => write!(
+                f,
+                "topic {topic} does not take a record that it should take: {error}; its max.message.bytes must be at least {}, its \
+                 partitions must not change",
+                crate::topics::TAKEN_BYTES
+            ),
             Said::Refused(refusal) => fmt::Display::fmt(refusal, f),
         }
     }

@@ -4,6 +4,8 @@
 //! Invariant: every transaction carries an offset of every slot it writes to (P26): the group's generation fences nothing else.
 //! Invariant: a batch leaves memory only when it is durable, so nothing is ever sought back: after an abort it is processed again,
 //! after a commit in doubt the part that the broker does not know as committed is.
+//! Invariant: a slot that waits for something from outside waits alone; its records are kept apart, in their order.
+//! Invariant: a record that is larger than any broker takes is never sent: its processor answers again, and the worker goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -44,11 +46,23 @@ enum Phase {
     Ready,
 }
 
-/// Why partitions are paused although their slots are ready.
+/// Answers that were too large in a row before the worker pauses between them.
+const PATIENCE: u32 = 3;
+
+/// Why the partitions of all slots are paused although they are ready.
 struct Rest {
     until: Instant,
     /// Grows with each attempt that did not get through.
     attempts: u32,
+}
+
+/// One slot's records, while it waits.
+struct Waiting {
+    records: Vec<Record>,
+    until: Instant,
+    attempts: u32,
+    /// They are back in the batch; the partitions stay paused until they got through.
+    is_trying: bool,
 }
 
 pub(crate) struct Worker<'a, P> {
@@ -67,7 +81,10 @@ pub(crate) struct Worker<'a, P> {
     slots: BTreeSet<Slot>,
     batch: Vec<Record>,
     rest: Option<Rest>,
+    waiting: BTreeMap<Slot, Waiting>,
     attempts: u32,
+    /// Answers in a row that no broker would take.
+    too_large: u32,
     last_record: Instant,
     trouble: Damper,
     drained: Drained,
@@ -120,7 +137,9 @@ impl<'a, P: Processor> Worker<'a, P> {
             slots: BTreeSet::new(),
             batch: Vec::new(),
             rest: None,
+            waiting: BTreeMap::new(),
             attempts: 0,
+            too_large: 0,
             last_record: Instant::now(),
             trouble: Damper::default(),
             drained: Drained::default(),
@@ -208,7 +227,10 @@ impl<'a, P: Processor> Worker<'a, P> {
         }
         self.consumer.context().take_up(&record.topic, record.timestamp);
         self.last_record = Instant::now();
-        self.batch.push(record);
+        match self.waiting.get_mut(&record.slot()).filter(|waiting| !waiting.is_trying) {
+            Some(waiting) => waiting.records.push(record),
+            None => self.batch.push(record),
+        }
     }
 
     fn rebalanced(&mut self) -> Result<(), Error> {
@@ -246,6 +268,7 @@ impl<'a, P: Processor> Worker<'a, P> {
         }
         lock(&self.positions).clear();
         self.batch.clear();
+        self.waiting.clear();
         self.restorer.want(Vec::new());
         self.rest = None;
         self.phase = Phase::Without;
@@ -263,6 +286,10 @@ impl<'a, P: Processor> Worker<'a, P> {
             Err(error) => return Err(error),
         };
         lock(&self.positions).reread(found);
+        // Their partitions are resumed with all others once the state is read again.
+        for slot in std::mem::take(&mut self.waiting).into_values() {
+            self.batch.extend(slot.records);
+        }
         self.keep_what_is_ahead();
         self.begin_restore();
         Ok(())
@@ -326,61 +353,126 @@ impl<'a, P: Processor> Worker<'a, P> {
     /// One batch: what is due, then what came.
     fn step(&mut self) -> Result<(), Error> {
         let now = now();
-        let has_batch = !self.batch.is_empty() && self.prepare()?;
-        let due = self.processor.wake(now).map_err(|source| Error::Processor { source })?;
-        let mut outgoing = Vec::new();
-        let mut written = BTreeSet::new();
-        for (slot, records) in due {
+        self.take_back();
+        self.prepare()?;
+        let mut answered = Answered::default();
+        for (slot, records) in self.processor.wake(now).map_err(|source| Error::Processor { source })? {
             if !self.slots.contains(&slot) {
                 return Err(Error::Broken(format!("woke slot {slot}, which is not owned")));
             }
-            if !records.is_empty() {
-                written.insert(slot);
-                outgoing.extend(records);
-            }
+            answered.add(slot, None, records);
         }
         let mut moved = BTreeMap::new();
-        if has_batch {
+        if !self.batch.is_empty() {
             // Slot by slot; within a slot in the order received.
             self.batch.sort_by_key(|record| record.partition);
             let outcomes = self.processor.process(&self.batch, now).map_err(|source| Error::Processor { source })?;
             if outcomes.len() != self.batch.len() {
                 return Err(Error::Broken(format!("{} outcomes for {} records", outcomes.len(), self.batch.len())));
             }
-            for (record, outcome) in self.batch.iter().zip(outcomes) {
+            for (index, (record, outcome)) in self.batch.iter().zip(outcomes).enumerate() {
                 let records = match outcome {
                     Outcome::Forward(records) | Outcome::Hold(_, records) => records,
                     Outcome::Skip(_) => Vec::new(),
                     Outcome::Reject(rejection) => rejection.also,
                     Outcome::Pause { until, cause } => {
+                        let slot = record.slot();
                         self.processor.aborted();
-                        return self.rest_for(&cause, until.since(now));
+                        return self.wait(slot, &cause, Some(until.since(now)));
                     }
                 };
-                if !records.is_empty() {
-                    written.insert(record.slot());
-                    outgoing.extend(records);
-                }
+                answered.add(record.slot(), Some(index), records);
                 moved.insert((Arc::clone(&record.topic), record.partition), record.offset + 1);
             }
         }
-        if outgoing.is_empty() {
+        if answered.outgoing.iter().any(|outgoing| !outgoing.fits()) {
+            return self.hand_back(&answered);
+        }
+        if answered.outgoing.is_empty() {
             self.durable(&moved, false);
             return self.resume_after_rest();
         }
-        self.transact(&outgoing, &written, &moved)
+        self.transact(&answered.outgoing, &answered.written, &moved)
     }
 
-    /// False: something from outside is missing; the batch waits.
-    fn prepare(&mut self) -> Result<bool, Error> {
-        match self.processor.prepare(&self.batch) {
-            Ok(()) => Ok(true),
-            Err(cause) => {
-                let pause = self.back_off();
-                self.rest_for(&cause, pause)?;
-                Ok(false)
+    /// No broker takes what was answered: the processor learns of it and answers again, with something smaller.
+    fn hand_back(&mut self, answered: &Answered) -> Result<(), Error> {
+        self.processor.aborted();
+        let mut last = String::new();
+        for (outgoing, cause) in answered.outgoing.iter().zip(&answered.causes).filter(|(outgoing, _)| !outgoing.fits()) {
+            let (topic, size) = (&outgoing.topic, outgoing.size());
+            last = format!("a record of {size} bytes for `{topic}`, at most {} can be written", Outgoing::LARGEST);
+            tracing::warn!(topic, key = model::clip(&outgoing.key, 512), size, "a record is too large to be written");
+            self.processor.unwritable(outgoing, cause.map(|index| &self.batch[index]));
+        }
+        self.too_large += 1;
+        if self.too_large < PATIENCE {
+            return Ok(());
+        }
+        // It answers the same again and again: a fault of ours, named, and still no reason to end.
+        let pause = self.back_off();
+        self.rest_for(&Transient { what: "kafka", detail: last }, pause)
+    }
+
+    /// Slots that lack something from outside wait; what the others have stays in the batch.
+    fn prepare(&mut self) -> Result<(), Error> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        for (slot, cause) in self.processor.prepare(&self.batch) {
+            self.wait(slot, &cause, None)?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, slot: Slot, cause: &Transient, pause: Option<Duration>) -> Result<(), Error> {
+        let (mine, others) = std::mem::take(&mut self.batch).into_iter().partition(|record| record.slot() == slot);
+        self.batch = others;
+        let is_new = !self.waiting.contains_key(&slot);
+        let waiting = self.waiting.entry(slot).or_insert(Waiting {
+            records: Vec::new(),
+            until: Instant::now(),
+            attempts: 0,
+            is_trying: false,
+        });
+        waiting.records = mine;
+        waiting.attempts += 1;
+        waiting.is_trying = false;
+        let pause = pause.unwrap_or_else(|| backed_off(waiting.attempts));
+        waiting.until = Instant::now() + pause;
+        if let Some(left_out) = self.trouble.speak() {
+            tracing::warn!(%cause, %slot, ?pause, left_out, group = self.config.group, "a slot waits");
+        }
+        if is_new && self.rest.is_none() {
+            let partitions = self.partitions(|of| of == slot);
+            self.consumer.pause(&partitions).map_err(|source| Error::unreachable("pausing a slot", source))?;
+        }
+        Ok(())
+    }
+
+    /// Slots whose time has come try again, their records before all that came since.
+    fn take_back(&mut self) {
+        let now = Instant::now();
+        for waiting in self.waiting.values_mut().filter(|waiting| !waiting.is_trying && waiting.until <= now) {
+            waiting.is_trying = true;
+            self.batch.splice(..0, waiting.records.drain(..));
+        }
+    }
+
+    /// Slots that got through.
+    fn resume_slots(&mut self) -> Result<(), Error> {
+        let is_through = |slot: &Slot| !self.batch.iter().any(|record| record.slot() == *slot);
+        let through: Vec<Slot> =
+            self.waiting.iter().filter(|(slot, waiting)| waiting.is_trying && is_through(slot)).map(|(slot, _)| *slot).collect();
+        for slot in through {
+            let attempts = self.waiting.remove(&slot).map_or(0, |waiting| waiting.attempts);
+            tracing::info!(%slot, attempts, group = self.config.group, "a slot waits no more");
+            if self.rest.is_none() {
+                let partitions = self.partitions(|of| of == slot);
+                self.consumer.resume(&partitions).map_err(|source| Error::unreachable("resuming a slot", source))?;
             }
         }
+        Ok(())
     }
 
     fn transact(
@@ -416,6 +508,7 @@ impl<'a, P: Processor> Worker<'a, P> {
 
     /// `wake` and `process` are done with; `offsets` cover the batch, where there is one.
     fn durable(&mut self, offsets: &BTreeMap<Partition, i64>, is_committed: bool) {
+        self.too_large = 0;
         lock(&self.positions).advance(offsets, is_committed);
         let before = self.batch.len();
         self.keep_what_is_ahead();
@@ -436,15 +529,16 @@ impl<'a, P: Processor> Worker<'a, P> {
         }
         self.last_record = Instant::now();
         let mut at = positions(&self.consumer);
-        at.retain(|(_, partition), _| self.slots.contains(&Slot(*partition)));
+        // Of a slot that waits, records are in hand that the consumer is past.
+        at.retain(|(_, partition), _| self.slots.contains(&Slot(*partition)) && !self.waiting.contains_key(&Slot(*partition)));
         let mut positions = lock(&self.positions);
         positions.pass(&at);
         commit_pending(&self.consumer, &mut positions);
     }
 
     fn back_off(&mut self) -> Duration {
-        self.attempts = (self.attempts + 1).min(6);
-        (Duration::from_millis(50) * 2u32.pow(self.attempts)).min(Duration::from_secs(5))
+        self.attempts += 1;
+        backed_off(self.attempts)
     }
 
     fn rest_for(&mut self, cause: &Transient, pause: Duration) -> Result<(), Error> {
@@ -465,6 +559,7 @@ impl<'a, P: Processor> Worker<'a, P> {
 
     /// After a turn that went through: unless a batch is still waiting for something from outside.
     fn resume_after_rest(&mut self) -> Result<(), Error> {
+        self.resume_slots()?;
         if !self.batch.is_empty() {
             return Ok(());
         }
@@ -476,24 +571,28 @@ impl<'a, P: Processor> Worker<'a, P> {
         Ok(())
     }
 
-    /// Partitions of whole slots; called once for each resume, never twice in a row (C15).
+    /// Partitions of whole slots that do not wait by themselves; called once for each resume, never twice in a row (C15).
     fn pause(&self) -> Result<(), Error> {
-        self.consumer.pause(&self.ready()).map_err(|source| Error::unreachable("pausing partitions", source))
+        let ready = self.partitions(|slot| !self.waiting.contains_key(&slot));
+        self.consumer.pause(&ready).map_err(|source| Error::unreachable("pausing partitions", source))
     }
 
     fn resume(&self) -> Result<(), Error> {
-        self.consumer.resume(&self.ready()).map_err(|source| Error::unreachable("resuming partitions", source))
+        let ready = self.partitions(|slot| !self.waiting.contains_key(&slot));
+        self.consumer.resume(&ready).map_err(|source| Error::unreachable("resuming partitions", source))
     }
 
-    fn ready(&self) -> rdkafka::TopicPartitionList {
+    fn partitions(&self, is_meant: impl Fn(Slot) -> bool) -> rdkafka::TopicPartitionList {
         let positions = lock(&self.positions);
-        let mine = positions.partitions().filter(|(_, partition)| self.slots.contains(&Slot(*partition)));
-        list(mine.map(|(topic, partition)| (topic, *partition, Offset::Invalid)))
+        let mine = positions.partitions().map(|partition| (partition, Slot(partition.1)));
+        let meant = mine.filter(|(_, slot)| self.slots.contains(slot) && is_meant(*slot));
+        list(meant.map(|((topic, partition), _)| (topic, *partition, Offset::Invalid)))
     }
 
     /// Intake is over; what was gathered and not processed belongs to the next owner.
     fn leave(&mut self) {
         self.batch.clear();
+        self.waiting.clear();
         commit_pending(&self.consumer, &mut lock(&self.positions));
         let is_member = !lock(&self.positions).is_empty();
         self.consumer.unsubscribe();
@@ -506,6 +605,29 @@ impl<'a, P: Processor> Worker<'a, P> {
             }
         }
     }
+}
+
+/// What a turn is about to write.
+#[derive(Default)]
+struct Answered {
+    outgoing: Vec<Outgoing>,
+    /// Of each: which record of the batch it answers; none for what was due by itself.
+    causes: Vec<Option<usize>>,
+    written: BTreeSet<Slot>,
+}
+
+impl Answered {
+    fn add(&mut self, slot: Slot, cause: Option<usize>, records: Vec<Outgoing>) {
+        if !records.is_empty() {
+            self.written.insert(slot);
+            self.causes.extend(records.iter().map(|_| cause));
+            self.outgoing.extend(records);
+        }
+    }
+}
+
+fn backed_off(attempts: u32) -> Duration {
+    (Duration::from_millis(50) * 2u32.pow(attempts.min(7))).min(Duration::from_secs(5))
 }
 
 /// The clock of the house, read once per batch.

@@ -53,7 +53,8 @@ impl Future for Delivery {
 
 fn write_error(board: &Board, topic: &str, key: &str, error: KafkaError) -> Error {
     if error.rdkafka_error_code().is_some_and(is_unwritable) {
-        Error::Unwritable { topic: topic.to_owned(), key: key.to_owned(), source: Cause::new(error) }
+        let key = model::clip(key, model::LONGEST_KEY);
+        Error::Unwritable { topic: topic.to_owned(), key, source: Cause::not_taken(topic, error) }
     } else {
         let source = board.cause(error, Subject::Topic(topic, Operation::Write));
         Error::Delivery { topic: topic.to_owned(), source }

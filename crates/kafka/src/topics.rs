@@ -264,6 +264,9 @@ pub async fn wrong(
     }
 }
 
+/// Every topic has to take a batch of this size (Kafka's own default): [`model::Outgoing::LARGEST`], with room to spare.
+pub(crate) const TAKEN_BYTES: usize = 1_048_588;
+
 /// What differs from the wanted topics. `development` relaxes replication and `min.insync.replicas`.
 pub async fn check(
     client: &Client,
@@ -316,6 +319,11 @@ async fn find(
         }
         if value("message.timestamp.type") != "LogAppendTime" {
             wrong.push(format!("message.timestamp.type is {}, wanted LogAppendTime", value("message.timestamp.type")));
+        }
+        if let Ok(takes) = value("max.message.bytes").parse::<usize>()
+            && takes < TAKEN_BYTES
+        {
+            wrong.push(format!("max.message.bytes is {takes}, wanted at least {TAKEN_BYTES}"));
         }
         if !development {
             if layout.replication < 3 {

@@ -61,7 +61,6 @@ enum Attempt {
     Abort { recycle: bool, cause: Cause },
     Unknown(KafkaError),
     Fatal(KafkaError),
-    Hopeless(Error),
 }
 
 pub(crate) struct Transactional {
@@ -111,13 +110,18 @@ impl Transactional {
         Ok(this)
     }
 
-    /// All of `records` and the offsets, or nothing.
+    /// All of `records` and the offsets, or nothing. Every record fits: who makes them sees to it.
     pub(crate) fn transact(
         &mut self,
         records: &[Outgoing],
         offsets: Option<Offsets<'_>>,
         stop: &CancellationToken,
     ) -> Result<Ended, Error> {
+        if let Some(large) = records.iter().find(|record| !record.fits()) {
+            let (topic, key) = (large.topic.clone(), model::clip(&large.key, model::LONGEST_KEY));
+            let source = Cause::new(KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge));
+            return Err(Error::Unwritable { topic, key, source });
+        }
         match self.attempt(records, offsets) {
             Attempt::Committed { in_doubt } => {
                 if in_doubt {
@@ -131,13 +135,6 @@ impl Transactional {
                 Ok(Ended::Unknown(Cause::new(cause)))
             }
             Attempt::Fatal(cause) => self.fatal(cause, stop),
-            Attempt::Hopeless(error) => {
-                // Leave nothing open behind; what became of the abort does not matter, the caller ends.
-                if let Some(Err(error)) = self.producer.as_ref().map(|producer| producer.abort_transaction(CALL)) {
-                    tracing::warn!(%error, id = self.id, "aborting the last transaction");
-                }
-                Err(error)
-            }
         }
     }
 
@@ -308,7 +305,7 @@ fn send_all(producer: &Sender, runtime: &Handle, board: &Board, records: &[Outgo
                     if code(&error) == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
                         refresh(producer, &outgoing.topic);
                     }
-                    return Err(refused(board, outgoing, error));
+                    return Err(Attempt::Abort { recycle: false, cause: said(board, &outgoing.topic, error) });
                 }
             }
         }
@@ -327,33 +324,20 @@ fn delivered(runtime: &Handle, board: &Board, delivery: DeliveryFuture, topic: &
             board.works(subject);
             return Ok(());
         }
-        Ok(Ok(Err((error, message)))) => {
-            if error.rdkafka_error_code().is_some_and(is_unwritable) {
-                use rdkafka::message::Message as _;
-                return Err(Attempt::Hopeless(Error::Unwritable {
-                    topic: message.topic().to_owned(),
-                    key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
-                    source: Cause::new(error),
-                }));
-            }
-            error
-        }
+        Ok(Ok(Err((error, _)))) => error,
         Ok(Err(_)) => KafkaError::Canceled,
         Err(_) => KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut),
     };
-    Err(Attempt::Abort { recycle: false, cause: board.cause(cause, subject) })
+    Err(Attempt::Abort { recycle: false, cause: said(board, topic, cause) })
 }
 
-fn refused(board: &Board, outgoing: &Outgoing, error: KafkaError) -> Attempt {
+/// What the brokers do not take is never the record's fault: what is larger than anything they take was held back before. A topic's
+/// `max.message.bytes` or its partitions were changed: that is named and waited for.
+fn said(board: &Board, topic: &str, error: KafkaError) -> Cause {
     if error.rdkafka_error_code().is_some_and(is_unwritable) {
-        return Attempt::Hopeless(Error::Unwritable {
-            topic: outgoing.topic.clone(),
-            key: outgoing.key.clone(),
-            source: Cause::new(error),
-        });
+        return Cause::not_taken(topic, error);
     }
-    let subject = Subject::Topic(&outgoing.topic, Operation::Write);
-    Attempt::Abort { recycle: false, cause: board.cause(error, subject) }
+    board.cause(error, Subject::Topic(topic, Operation::Write))
 }
 
 /// Ok(true): it went through, but not at the first try or not in time, so a copy of the request may still be on its way.

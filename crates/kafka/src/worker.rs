@@ -2,6 +2,7 @@
 //!
 //! Invariant: what a processor answers and the offsets it answered for become visible together or not at all.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,11 +29,11 @@ pub trait Processor: Send {
     fn restored(&mut self, slot: Slot);
     /// The slot belongs to somebody else from now on.
     fn revoked(&mut self, slot: Slot);
-    /// Before a transaction is opened: get whatever the batch needs from outside (schemas). On `Err` the batch is kept, partitions
-    /// pause, and the same call comes again with back-off.
-    fn prepare(&mut self, batch: &[Record]) -> Result<(), Transient>;
+    /// Before a transaction is opened: get whatever the batch needs from outside (schemas). Slots that are answered wait, with their
+    /// records and paused partitions, and are asked about again with back-off; the others go on.
+    fn prepare(&mut self, batch: &[Record]) -> BTreeMap<Slot, Transient>;
     /// One outcome per record, in their order. The letter of a [`Outcome::Reject`] has to be in its `also`, encoded.
-    /// [`Outcome::Pause`] keeps the whole batch until its time.
+    /// [`Outcome::Pause`] keeps the records of its slot until its time.
     fn process(&mut self, batch: &[Record], now: Timestamp) -> Result<Vec<Outcome>, Fatal>;
     /// What is due without a record: released holds, deadlines, ticks. Called on every turn of the loop, before `process`, with at
     /// least one slot restored; the outputs of restored slots only, under the slot whose offsets they go with (P26).
@@ -41,6 +42,9 @@ pub trait Processor: Send {
     fn committed(&mut self);
     /// It is not, and never will be: both are asked again.
     fn aborted(&mut self);
+    /// After `aborted`: this answer to `cause`, or of `wake`, is larger than any broker takes ([`Outgoing::LARGEST`]). Answer with
+    /// something smaller when asked again; whoever bounds what it makes never hears of it.
+    fn unwritable(&mut self, outgoing: &Outgoing, cause: Option<&Record>);
 }
 
 /// One worker: one thread, one consumer, one transactional producer, any number of slots.

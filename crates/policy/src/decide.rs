@@ -311,11 +311,17 @@ fn golden(case: &Case<'_>, data: Option<Data>, findings: &[Finding]) -> Golden {
             valid_to,
             fence,
             confirmations,
-            findings: findings.iter().filter(|finding| finding.severity >= Severity::Warn).cloned().collect(),
+            findings: warnings(findings),
             origin: passed_through(meta),
         },
         data,
     }
+}
+
+/// The findings that travel along, as many as a record carries.
+fn warnings(findings: &[Finding]) -> Vec<Finding> {
+    let travelling: Vec<Finding> = findings.iter().filter(|finding| finding.severity >= Severity::Warn).cloned().collect();
+    model::abridged(&travelling)
 }
 
 /// The systems that a record has passed through, its source last: what the loop guard of the next one looks at.

@@ -18,14 +18,14 @@ mod kind;
 mod patience;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use avro::{Reader, Schema, Writer};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, task::JoinSet};
 
 pub use crate::error::Error;
 use crate::{client::Client, patience::Patience};
@@ -106,7 +106,12 @@ impl Registry {
             let mut schemas = self.inner.schemas.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(schemas.entry(id).or_default())
         };
-        cell.get_or_try_init(|| async { self.inner.client.schema(id).await.map(Arc::from) }).await.cloned()
+        let answer = cell.get_or_try_init(|| async { self.inner.client.schema(id).await.map(Arc::from) }).await.cloned();
+        if answer.is_err() {
+            // Nothing is remembered of an id that there is not.
+            self.inner.schemas.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        }
+        answer
     }
 
     /// The id of exactly this schema in this subject: of the newest version whose canonical form equals it.
@@ -195,7 +200,46 @@ impl Registry {
         if !self.inner.patience.may_ask(id) {
             return self.inner.patience.verdict(reader, id);
         }
-        match self.schema(id).await {
+        let answer = self.schema(id).await;
+        self.answered(reader, id, answer)
+    }
+
+    /// As [`Registry::teach`], for many ids, which are asked for side by side: a registry that denies them all costs its patience once.
+    ///
+    /// # Errors
+    /// Transient. One that does not answer is told at once, whatever else is open; what was answered is learned all the same.
+    pub async fn teach_all(&self, reader: &Reader, ids: impl IntoIterator<Item = i32>) -> Result<(), Error> {
+        const AT_ONCE: usize = 16;
+        let mut ids = ids.into_iter();
+        let mut asked = JoinSet::new();
+        let mut pending = Ok(());
+        loop {
+            while asked.len() < AT_ONCE
+                && let Some(id) = ids.next()
+            {
+                if self.inner.patience.may_ask(id) {
+                    let registry = self.clone();
+                    asked.spawn(async move { (id, registry.schema(id).await) });
+                } else {
+                    pending = pending.and(self.inner.patience.verdict(reader, id));
+                }
+            }
+            match asked.join_next().await {
+                None => return pending,
+                Some(Ok((id, answer))) => match self.answered(reader, id, answer) {
+                    Err(denied @ Error::Pending { .. }) => pending = pending.and(Err(denied)),
+                    Err(error) => return Err(error),
+                    Ok(()) => {}
+                },
+                Some(Err(error)) => {
+                    return Err(Error::Unavailable { what: "schemas".to_owned(), detail: error.to_string() });
+                }
+            }
+        }
+    }
+
+    fn answered(&self, reader: &Reader, id: i32, answer: Result<Arc<str>, Error>) -> Result<(), Error> {
+        match answer {
             Ok(text) => {
                 self.inner.patience.forget(id);
                 reader.learn(id, &text);
@@ -212,15 +256,10 @@ impl Registry {
     /// Teaches the reader every schema that these framed values need. Values that are not framed are left for the decoder to name.
     ///
     /// # Errors
-    /// Transient, as [`Registry::teach`].
+    /// Transient, as [`Registry::teach_all`].
     pub async fn prepare<'a>(&self, reader: &Reader, values: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Error> {
-        let mut missing: Vec<i32> = values.into_iter().filter_map(|value| avro::schema_id(value).ok()).collect();
-        missing.sort_unstable();
-        missing.dedup();
-        for id in missing.into_iter().filter(|id| !reader.knows(*id)) {
-            self.teach(reader, id).await?;
-        }
-        Ok(())
+        let needed: BTreeSet<i32> = values.into_iter().filter_map(|value| avro::schema_id(value).ok()).collect();
+        self.teach_all(reader, needed.into_iter().filter(|id| !reader.knows(*id))).await
     }
 
     /// The writer of a service: the id of every schema it writes, looked up in the subject of a topic that it writes it to.

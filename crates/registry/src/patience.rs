@@ -12,6 +12,8 @@ use avro::Reader;
 use crate::Error;
 
 const TRIES: u32 = 3;
+/// Ids that are remembered as denied.
+const MOST_DENIED: usize = 10_000;
 
 pub(crate) struct Patience {
     unknown_after: Duration,
@@ -38,6 +40,13 @@ impl Patience {
     pub(crate) fn denied(&self, id: i32) {
         let now = Instant::now();
         let mut all = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MOST_DENIED {
+            // Ids at random must not fill the memory. What was answered for good is asked for again.
+            all.retain(|_, denied| denied.tries < TRIES);
+            if all.len() >= MOST_DENIED {
+                all.clear();
+            }
+        }
         let denied = all.entry(id).or_insert(Denied { first: now, last: now, tries: 0 });
         denied.last = now;
         denied.tries += 1;

@@ -178,6 +178,34 @@ async fn a_denied_id_waits_then_is_unreadable_and_is_learned_later_all_the_same(
 }
 
 #[tokio::test]
+async fn many_unknown_ids_are_asked_for_at_once_and_cost_the_patience_for_one() {
+    let stub = Stub::start().await;
+    let registry = registry(&stub);
+    let good = registry.register("mdm.cursor.erp-value", Schema::Cursor.text()).await.unwrap();
+    let reader = Reader::default();
+    let before = stub.requests();
+    let ids: Vec<i32> = (1000..1050).chain([good]).collect();
+    let error = registry.teach_all(&reader, ids.iter().copied()).await.unwrap_err();
+    assert!(matches!(error, Error::Pending { .. }), "{error}");
+    assert_eq!(stub.requests() - before, 51, "each was asked for, whatever the first answer was");
+    assert!(reader.knows(good) && !reader.has_answer(1000));
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while registry.teach_all(&reader, ids.iter().copied()).await.is_err() {
+        assert!(std::time::Instant::now() < until, "never given up");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(ids.iter().all(|id| reader.has_answer(*id)));
+    assert!(stub.requests() - before <= 51 * 4, "{} requests", stub.requests() - before);
+}
+
+#[tokio::test]
+async fn a_registry_that_is_away_is_told_at_once_however_many_ids_are_open() {
+    let registry = Registry::new(config("http://127.0.0.1:1")).unwrap();
+    let error = registry.teach_all(&Reader::default(), 0..2_000).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_writer_needs_every_subject() {
     let stub = Stub::start().await;
     let registry = registry(&stub);

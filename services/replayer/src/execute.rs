@@ -1,7 +1,7 @@
 //! The processor: records in, outcomes out, in the order of the inputs; everything else is behind it, by name.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -52,6 +52,8 @@ pub(crate) struct Replayer {
     /// Of what this transaction sends again.
     pub(crate) spans: Vec<Span>,
     followed: Views,
+    /// Records whose outcome no broker takes: topic, partition, offset.
+    too_large: HashSet<(Arc<str>, i32, i64)>,
     /// A followed record whose schema could not be had yet.
     stuck: Option<Record>,
     is_restored: bool,
@@ -125,6 +127,7 @@ impl Replayer {
             traces: Traces::default(),
             spans: Vec::new(),
             followed,
+            too_large: HashSet::new(),
             stuck: None,
             is_restored: false,
             health,
@@ -225,6 +228,9 @@ impl Replayer {
     }
 
     fn one(&mut self, record: &Record, now: Timestamp) -> Result<Outcome, Fatal> {
+        if self.too_large.contains(&(Arc::clone(&record.topic), record.partition, record.offset)) {
+            return Ok(Outcome::Skip(SkipReason::OutOfScope));
+        }
         let Some(value) = record.value.as_deref() else { return Ok(Outcome::Skip(SkipReason::OutOfScope)) };
         let outgoing = match self.config.topics.kind(&record.topic) {
             Some(TopicKind::Command(stage)) if stage == NAME => match self.ready(record, |reader| reader.decode(value))? {
@@ -232,7 +238,8 @@ impl Replayer {
                 None => None,
             },
             Some(TopicKind::Dlq(_)) => match self.ready(record, |reader| reader.decode(value))? {
-                Some(letter) => self.letter(&letter, record, now)?,
+                // One from before letters were bounded becomes a state and perhaps a command: those are.
+                Some(letter) => self.letter(&deadletter::bounded(letter), record, now)?,
                 None => None,
             },
             Some(TopicKind::Receipt(_)) => match self.ready(record, |reader| reader.decode(value))? {
@@ -287,15 +294,13 @@ impl Processor for Replayer {
 
     fn revoked(&mut self, _slot: Slot) {}
 
-    fn prepare(&mut self, batch: &[Record]) -> Result<(), Transient> {
+    /// Its inputs belong together whatever their partition: all wait, or none.
+    fn prepare(&mut self, batch: &[Record]) -> BTreeMap<Slot, Transient> {
         self.health.tick();
-        let values = batch.iter().filter_map(|record| record.value.as_deref());
-        self.runtime.block_on(self.registry.prepare(&self.reader, values))?;
-        self.follow()?;
-        if !self.knowledge.is_caught_up() {
-            return Err(Transient { what: "kafka", detail: "golden records and ledgers are still being read".to_owned() });
+        match self.ready_for(batch) {
+            Ok(()) => BTreeMap::new(),
+            Err(cause) => batch.iter().map(|record| (record.slot(), cause.clone())).collect(),
         }
-        self.preview(batch)
     }
 
     fn process(&mut self, batch: &[Record], now: Timestamp) -> Result<Vec<Outcome>, Fatal> {
@@ -322,6 +327,7 @@ impl Processor for Replayer {
     }
 
     fn committed(&mut self) {
+        self.too_large.clear();
         self.book.committed();
         let looked = std::mem::take(&mut self.looked);
         self.knowledge.looked_at(&looked);
@@ -348,9 +354,26 @@ impl Processor for Replayer {
         self.counts.clear();
         self.spans.clear();
     }
+
+    /// Letters and commands are bounded where they are made, and so is what follows from them. Should one not be, it is passed over by name.
+    fn unwritable(&mut self, outgoing: &Outgoing, cause: Option<&Record>) {
+        let Some(Record { topic, partition, offset, .. }) = cause else { return };
+        tracing::error!(%topic, partition, offset, to = outgoing.topic, size = outgoing.size(), "a record is passed over: what follows from it is too large");
+        self.too_large.insert((Arc::clone(topic), *partition, *offset));
+    }
 }
 
 impl Replayer {
+    fn ready_for(&mut self, batch: &[Record]) -> Result<(), Transient> {
+        let values = batch.iter().filter_map(|record| record.value.as_deref());
+        self.runtime.block_on(self.registry.prepare(&self.reader, values))?;
+        self.follow()?;
+        if !self.knowledge.is_caught_up() {
+            return Err(Transient { what: "kafka", detail: "golden records and ledgers are still being read".to_owned() });
+        }
+        self.preview(batch)
+    }
+
     fn tell_plans(&self) {
         for (state, count) in self.book.plan_states() {
             telemetry::REPLAY_PLANS.with_label_values(&[state]).set(count);

@@ -1,7 +1,8 @@
 //! The durable writes of one slot: handed to the producer in the order of the actions, acknowledged in that order.
 //!
-//! Invariant: a write that fails is written again, named on `/readyz`, until it stands; nothing is acknowledged before. A record that
-//! can never be written ends the process.
+//! Invariant: a write that fails is written again, named on `/readyz`, until it stands; nothing is acknowledged before.
+//! Invariant: every record fits: letters are bounded, and the texts of answers and commands are cut where they are read. What is refused
+//! for its size all the same is refused by a topic that takes less than it should: that is named and waited for, like any other outage.
 
 use std::{sync::Arc, time::Duration};
 

@@ -18,7 +18,7 @@ use std::{path::Path, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{
         HeaderName, HeaderValue,
         header::{AUTHORIZATION, WWW_AUTHENTICATE},
@@ -111,6 +111,7 @@ pub fn router(api: Api) -> Router {
         .nest("/api/v1", routes)
         .fallback(|| async { Problem::new(404, "NOT_FOUND", "no such path; the API is below /api/v1") })
         .method_not_allowed_fallback(|| async { Problem::new(405, "METHOD_NOT_ALLOWED", "this path takes another method") })
+        .layer(DefaultBodyLimit::max(ask::LARGEST_BODY))
         .layer(middleware::from_fn_with_state(api.clone(), admit))
         .layer(middleware::from_fn_with_state(api.clone(), stamp))
         .with_state(api)

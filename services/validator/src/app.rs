@@ -45,9 +45,9 @@ impl service::App for App {
         let mut settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
         settings.unknown_after = config.unknown_schema_after;
         let registry = Registry::new(settings).map_err(Exit::config)?;
-        let (writer, reader) = codecs(&context, &registry).await?;
+        let writer = writer(&context, &registry).await?;
 
-        let (topics, reader, view) = (context.topics.clone(), Arc::new(reader), Arc::new(View::default()));
+        let (topics, reader, view) = (context.topics.clone(), Arc::new(Reader::default()), Arc::new(View::default()));
         let group = format!("{}{STAGE}", topics.prefix());
         let referred = REFERRED.iter().filter(|domain| context.landscape.domains.contains_key(domain));
         let follow = FollowConfig {
@@ -154,12 +154,11 @@ fn specs(context: &Context<Args>) -> Vec<TopicSpec> {
     all.into_iter().filter(|spec| own.contains(&spec.name)).collect()
 }
 
-/// The ids of what the validator writes; its reader knows those schemas from the start.
-async fn codecs(context: &Context<Args>, registry: &Registry) -> Result<(avro::Writer, Reader), Exit> {
+/// The ids of what the validator writes.
+async fn writer(context: &Context<Args>, registry: &Registry) -> Result<avro::Writer, Exit> {
     let topics = &context.topics;
     let mut subjects =
         vec![(Schema::Held, topics.held()), (Schema::FindingReport, topics.finding()), (Schema::DeadLetter, topics.dlq(STAGE))];
     subjects.extend(context.landscape.domains.keys().map(|domain| (Schema::golden(*domain), topics.golden(*domain))));
-    let writer = context.wait_for("registry", || registry.writer(&subjects)).await?;
-    Ok((writer, Reader::default()))
+    context.wait_for("registry", || registry.writer(&subjects)).await
 }

@@ -3,12 +3,12 @@
 //! Invariant: every way out of [`Batch::judge`] leaves the change golden, held, in a letter, or counted as duplicate, stale or
 //! superseded.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kafka::Fatal;
 use model::{
-    Change, DeadLetter, Finding, FindingOutcome, FindingReport, Golden, Held, HeldChange, LetterClass, Outgoing, Reason,
-    Severity, Timestamp, Topical,
+    Change, DeadLetter, Finding, FindingOutcome, FindingReport, Golden, Held, HeldChange, LetterClass, Outcome, Outgoing, Reason,
+    Severity, Timestamp, Topical, Transient, abridged, clip,
 };
 use policy::{Case, Verdict, decide};
 use telemetry::trace::{TraceContext, attribute};
@@ -19,6 +19,13 @@ use crate::{
     shared::Shared,
     state::State,
 };
+
+/// A golden record of a change leaves room for what is added to it later: confirmations, numbers of other systems.
+const LARGEST_GOLDEN: usize = Outgoing::LARGEST - 32 * 1024;
+/// How soon a slot that needs a schema looks again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Of a source's name, in what is written about a change that may come from anybody.
+const SOURCE_BYTES: usize = 256;
 
 /// A running batch over the committed state.
 pub(crate) struct Batch<'a> {
@@ -48,13 +55,17 @@ pub(crate) enum Judged {
     Superseded,
     Held(Reason),
     Refused(Box<DeadLetter>),
+    /// Nothing was decided: a schema is not known yet.
+    Waits(Transient),
 }
 
 impl Judged {
     pub(crate) fn code(&self) -> Option<&str> {
         match self {
             Judged::Refused(letter) => Some(&letter.code),
-            Judged::Accepted | Judged::Duplicate | Judged::Stale | Judged::Superseded | Judged::Held(_) => None,
+            Judged::Accepted | Judged::Duplicate | Judged::Stale | Judged::Superseded | Judged::Held(_) | Judged::Waits(_) => {
+                None
+            }
         }
     }
 
@@ -67,6 +78,7 @@ impl Judged {
             Judged::Superseded => "superseded",
             Judged::Held(_) => "held",
             Judged::Refused(_) => "dead_lettered",
+            Judged::Waits(_) => "waits",
         }
     }
 }
@@ -80,10 +92,14 @@ impl Batch<'_> {
             let message = format!("nobody owns the domain {} in this landscape", record.domain);
             return self.refuse(incoming, Cause::unreadable(LetterClass::Data, "ENV-02", message, self.now), outgoing);
         };
+        let mut held = self.overlay.held(self.state, self.shared, record);
         let current = match self.overlay.current(self.state, self.shared, record) {
             Current::None => None,
             Current::Known(golden) => Some(golden),
+            Current::NeedSchema(id) => return Ok(Judged::Waits(unknown(id))),
             Current::Unreadable(why) => {
+                // Waiting heals nothing, and would make this letter again at every turn.
+                self.release(&mut held, incoming);
                 let message = format!("the golden record of {record} cannot be read: {why}");
                 return self.refuse(
                     incoming,
@@ -92,7 +108,6 @@ impl Batch<'_> {
                 );
             }
         };
-        let mut held = self.overlay.held(self.state, self.shared, record);
         if incoming.held_since.is_none()
             && let Some((repeated, outcome)) = waits_already(&held, &incoming.change)
         {
@@ -115,7 +130,13 @@ impl Batch<'_> {
         };
         match verdict {
             Verdict::Accept { golden, findings } => {
-                self.accept(incoming, *golden, &findings, held, outgoing)?;
+                let made = self.golden(record, *golden, incoming.trace)?;
+                let size = made.written.size();
+                if size > LARGEST_GOLDEN {
+                    self.report(incoming, FindingOutcome::Refused, &findings, outgoing)?;
+                    return self.too_large(incoming, "the golden record", size, held, outgoing);
+                }
+                self.accept(incoming, made, &findings, held, outgoing)?;
                 Ok(Judged::Accepted)
             }
             Verdict::Duplicate => {
@@ -135,9 +156,8 @@ impl Batch<'_> {
                 if until.is_some_and(|until| until <= self.now) {
                     return self.give_up(incoming, &waits_for, since, findings, held, outgoing);
                 }
-                let entry = entry(incoming, reason, waits_for, findings, since, until);
-                self.hold(incoming, entry, held, outgoing)?;
-                Ok(Judged::Held(reason))
+                let entry = entry(incoming, reason, waits_for, &findings, since, until);
+                self.hold(incoming, entry, &findings, held, outgoing)
             }
             Verdict::Refuse { class, findings } => {
                 self.report(incoming, FindingOutcome::Refused, &findings, outgoing)?;
@@ -162,7 +182,7 @@ impl Batch<'_> {
     fn accept(
         &mut self,
         incoming: &Incoming<'_>,
-        golden: Golden,
+        made: Made,
         findings: &[Finding],
         mut held: Held,
         outgoing: &mut Vec<Outgoing>,
@@ -174,7 +194,7 @@ impl Batch<'_> {
         // What its source has overtaken waits no more.
         held.waiting.retain(|entry| {
             let fence = model::Fence { epoch: entry.source_epoch, sequence: entry.source_sequence };
-            let is_past = golden.meta.fence.get(&entry.source).is_some_and(|last| fence <= *last);
+            let is_past = made.golden.meta.fence.get(&entry.source).is_some_and(|last| fence <= *last);
             let is_this = entry.source == own.source && fence == own.fence();
             if is_past && !is_this {
                 self.overlay.tally.record(record.domain, "superseded");
@@ -184,7 +204,7 @@ impl Batch<'_> {
         if held != before {
             self.overlay.set_held(record.clone(), held);
         }
-        self.write_golden(record, golden, incoming.trace, outgoing)?;
+        self.write_golden(record, made, incoming.trace, outgoing);
         self.report(incoming, FindingOutcome::Golden, findings, outgoing)?;
         let tally = &mut self.overlay.tally;
         tally.record(record.domain, "ok");
@@ -195,53 +215,78 @@ impl Batch<'_> {
         Ok(())
     }
 
-    pub(crate) fn write_golden(
-        &mut self,
-        record: &Topical,
-        golden: Golden,
-        cause: TraceContext,
-        outgoing: &mut Vec<Outgoing>,
-    ) -> Result<(), Fatal> {
+    /// A golden record, encoded; nothing is decided by it.
+    pub(crate) fn golden(&self, record: &Topical, golden: Golden, cause: TraceContext) -> Result<Made, Fatal> {
         let bytes = self.shared.writer.encode_golden(record.domain, &golden).map_err(Fatal::new)?;
         let trace = avro::headers::accepted(&golden.meta, cause);
         let headers = avro::headers::golden(&golden, record.domain, &record.key, trace);
-        let written = self.shared.golden(record, Some(bytes.clone()), headers);
+        let written = self.shared.golden(record, Some(bytes), headers);
+        Ok(Made { golden, written, trace })
+    }
+
+    pub(crate) fn write_golden(&mut self, record: &Topical, made: Made, cause: TraceContext, outgoing: &mut Vec<Outgoing>) {
+        let Made { golden, written, trace } = made;
         if let Some(mut span) = self.shared.traces.send(trace, Some(cause), &written.topic, written.slot.0, &written.key) {
             span.set(attribute::DOMAIN, record.domain.name());
             span.set(attribute::REVISION, golden.meta.revision);
             self.overlay.spans.push(span);
         }
+        self.overlay.accept(record.clone(), golden, written.value.clone().unwrap_or_default());
         outgoing.push(written);
-        self.overlay.accept(record.clone(), golden, bytes);
-        Ok(())
     }
 
     fn hold(
         &mut self,
         incoming: &Incoming<'_>,
         entry: HeldChange,
+        findings: &[Finding],
         mut held: Held,
         outgoing: &mut Vec<Outgoing>,
-    ) -> Result<(), Fatal> {
+    ) -> Result<Judged, Fatal> {
         let record = &incoming.record;
+        let reason = entry.reason;
+        let before = held.clone();
         let old = held.waiting.iter().position(|old| old.source == entry.source).map(|index| held.waiting.remove(index));
+        if old.as_ref() == Some(&entry) {
+            return Ok(Judged::Held(reason));
+        }
+        held.waiting.push(entry.clone());
+        held.waiting.sort_by(|one, other| one.source.cmp(&other.source));
+        let bytes = self.shared.writer.encode(&held).map_err(Fatal::new)?;
+        let written = self.shared.held(record, Some(bytes));
+        if !written.fits() {
+            self.report(incoming, FindingOutcome::Refused, findings, outgoing)?;
+            return self.too_large(incoming, "what waits for this record", written.size(), before, outgoing);
+        }
         let is_first_time = incoming.held_since.is_none();
         if is_first_time && old.is_some() {
             self.overlay.tally.record(record.domain, "superseded");
         }
         let is_news =
             old.as_ref().is_none_or(|old| is_first_time || old.reason != entry.reason || old.waits_for != entry.waits_for);
-        if old.as_ref() == Some(&entry) {
-            return Ok(());
-        }
         if is_news {
             self.overlay.tally.record(record.domain, "held");
-            self.report(incoming, FindingOutcome::Held, &entry.findings, outgoing)?;
+            self.report(incoming, FindingOutcome::Held, findings, outgoing)?;
         }
-        held.waiting.push(entry);
-        held.waiting.sort_by(|one, other| one.source.cmp(&other.source));
         self.overlay.set_held(record.clone(), held);
-        Ok(())
+        Ok(Judged::Held(reason))
+    }
+
+    /// What would be written about the change is larger than a record may be: the change is refused, whatever it would have become.
+    pub(crate) fn too_large(
+        &mut self,
+        incoming: &Incoming<'_>,
+        what: &str,
+        size: usize,
+        mut held: Held,
+        outgoing: &mut Vec<Outgoing>,
+    ) -> Result<Judged, Fatal> {
+        self.release(&mut held, incoming);
+        let kib = |bytes: usize| bytes.div_ceil(1024);
+        let message = format!("{what} would have {} KiB, at most {} KiB can be written", kib(size), kib(LARGEST_GOLDEN));
+        let since = incoming.held_since.unwrap_or(self.now);
+        let cause = Cause::unreadable(LetterClass::Data, letter::code::LARGE, message, since);
+        self.refuse(incoming, cause, outgoing)
     }
 
     /// The deadline passed and what it waits for is still missing.
@@ -308,25 +353,50 @@ impl Batch<'_> {
             domain: record.domain,
             key: record.key.clone(),
             change_id: meta.change_id,
-            source: meta.source.clone(),
+            source: clip(&meta.source, SOURCE_BYTES),
             source_epoch: meta.source_epoch,
             source_sequence: meta.source_sequence,
             outcome,
             policy_version: self.shared.landscape.policy_version.clone(),
             at: self.now,
-            findings: findings.to_vec(),
+            findings: abridged(findings),
         };
         outgoing.push(self.shared.finding(record, self.shared.writer.encode(&report).map_err(Fatal::new)?));
         Ok(())
     }
 
+    /// The slot waits, with everything that came for it.
+    pub(crate) fn wait(&self, cause: Transient) -> Outcome {
+        Outcome::Pause { until: self.now.plus(AGAIN), cause }
+    }
+
     /// What golden holds of a key now.
-    pub(crate) fn current(&self, record: &Topical) -> Option<Arc<Golden>> {
+    ///
+    /// # Errors
+    /// The schema that is not known yet.
+    pub(crate) fn current(&self, record: &Topical) -> Result<Option<Arc<Golden>>, Transient> {
         match self.overlay.current(self.state, self.shared, record) {
-            Current::Known(golden) => Some(golden),
-            Current::None | Current::Unreadable(_) => None,
+            Current::Known(golden) => Ok(Some(golden)),
+            Current::None => Ok(None),
+            Current::NeedSchema(id) => Err(unknown(id)),
+            Current::Unreadable(why) => {
+                tracing::error!(key = %record, error = why, "a golden record cannot be read; what was asked of it is passed over");
+                Ok(None)
+            }
         }
     }
+}
+
+/// A golden record that may be written.
+pub(crate) struct Made {
+    pub(crate) golden: Golden,
+    pub(crate) written: Outgoing,
+    trace: TraceContext,
+}
+
+/// Somebody waits for this schema.
+pub(crate) fn unknown(id: i32) -> Transient {
+    Transient { what: "registry", detail: format!("schema {id} is not known yet") }
 }
 
 /// A change of a source that is not newer than its waiting one: the same one again, or one that it has overtaken.
@@ -345,7 +415,7 @@ fn entry(
     incoming: &Incoming<'_>,
     reason: Reason,
     waits_for: String,
-    findings: Vec<Finding>,
+    findings: &[Finding],
     since: Timestamp,
     until: Option<Timestamp>,
 ) -> HeldChange {
@@ -357,7 +427,7 @@ fn entry(
         change: incoming.origin.bytes.to_vec(),
         reason,
         waits_for,
-        findings,
+        findings: abridged(findings),
         since,
         until,
         topic: incoming.origin.topic.to_owned(),

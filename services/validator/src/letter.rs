@@ -17,6 +17,8 @@ pub(crate) mod code {
     pub(crate) const KEY: &str = "RECORD_KEY";
     /// A change without a value: a delete is a record too.
     pub(crate) const EMPTY: &str = "RECORD_EMPTY";
+    /// What a change would become is larger than a record may be.
+    pub(crate) const LARGE: &str = "TOO_LARGE";
     /// The golden record of the key cannot be decoded, so nothing can be decided about it.
     pub(crate) const STATE: &str = "STATE_UNREADABLE";
 }
@@ -189,7 +191,7 @@ mod tests {
     fn every_code_has_its_page() {
         let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
         let decoding = [avro::code::FRAMING, avro::code::UNREADABLE, avro::code::SCHEMA, avro::code::SCHEMA_UNKNOWN];
-        for code in decoding.into_iter().chain([code::KEY, code::EMPTY, code::STATE]) {
+        for code in decoding.into_iter().chain([code::KEY, code::EMPTY, code::LARGE, code::STATE]) {
             assert!(pages.join(format!("{code}.md")).exists(), "docs/errors/{code}.md is missing");
         }
     }

@@ -8,6 +8,9 @@
 //!   once, whenever the process is killed.
 //! * Revisions of a key rise by one, also over deletes and tombstones.
 //! * A change that needs a record which is not there waits for it and is released by itself; after its deadline it is a letter.
+//! * What it writes fits into a record, whatever a change holds: findings are counted beyond the first, a record that would be too large
+//!   is a letter.
+//! * A schema that is not known yet makes its slot wait, and only that one; nothing is passed over for it.
 //! * Nobody decides before the view of references and the slot's state are complete.
 //!
 //! What it does not guarantee: that two records which contradict each other are not accepted by two workers at the same instant
@@ -22,6 +25,7 @@ mod judge;
 mod letter;
 mod overlay;
 mod processor;
+mod questions;
 mod shared;
 mod state;
 mod steward;

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use avro::DecodeError;
 use model::{Domain, Golden, Held, RecordKey, Topical};
 use policy::References;
 use service::Span;
@@ -28,6 +29,8 @@ struct Accepted {
 pub(crate) enum Current {
     None,
     Known(Arc<Golden>),
+    /// Nobody knows its schema yet.
+    NeedSchema(i32),
     /// The state cannot be decoded; in words, why.
     Unreadable(String),
 }
@@ -40,7 +43,8 @@ impl Overlay {
         let Some(bytes) = state.golden(record.slot(shared.slots()), record.domain, &record.key) else { return Current::None };
         match shared.reader.decode_golden(record.domain, bytes) {
             Ok(golden) => Current::Known(Arc::new(golden)),
-            Err(error) => Current::Unreadable(error.to_string()),
+            Err(DecodeError::NeedSchema(id)) => Current::NeedSchema(id),
+            Err(error @ DecodeError::Unreadable { .. }) => Current::Unreadable(error.to_string()),
         }
     }
 

@@ -1,11 +1,20 @@
 //! The validator as the loop sees it: restore, prepare, process, wake, committed, aborted.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, mpsc::Receiver},
     time::Duration,
 };
 
+use crate::{
+    judge::{self, Batch, Incoming, Judged},
+    letter::{self, Cause, Origin},
+    overlay::Overlay,
+    questions::Questions,
+    shared::{STAGE, Shared},
+    state::State,
+    steward,
+};
 use avro::{DecodeError, TopicKind};
 use kafka::{Fatal, Record};
 use model::{
@@ -13,21 +22,14 @@ use model::{
 };
 use service::Span;
 use telemetry::trace::TRACEPARENT;
-use tokio::runtime::Handle;
-
-use crate::{
-    judge::{Batch, Incoming, Judged},
-    letter::{self, Cause, Origin},
-    overlay::Overlay,
-    shared::{STAGE, Shared},
-    state::State,
-    steward,
-};
 
 /// Keys that one wake-up takes up: the rest comes with the next turn, so that a batch stays a batch.
 const AT_ONCE: usize = 500;
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Topic, partition, offset.
+type Coordinate = (Arc<str>, i32, i64);
 
 /// One worker's processor.
 pub(crate) struct Validator {
@@ -41,8 +43,15 @@ pub(crate) struct Validator {
     due: BTreeSet<Topical>,
     /// Those that the running batch took up.
     in_hand: Vec<Topical>,
-    /// Held records from the first one on whose schema is not known yet: nothing is decided before they are in.
-    unread: Vec<(Slot, Record)>,
+    /// Schemas that a slot's state needs and nobody has answered for: nothing is decided there before.
+    needs: BTreeMap<Slot, BTreeSet<i32>>,
+    /// Held records from the first one on whose schema is not known yet.
+    unread: BTreeMap<Slot, Vec<Record>>,
+    questions: Questions,
+    /// Records whose outcome no broker takes: they become letters.
+    too_large: HashSet<Coordinate>,
+    /// And keys whose waiting changes do.
+    too_large_held: HashSet<Topical>,
     gauges_at: Timestamp,
     ask_again_at: Timestamp,
     /// Shown on `/readyz`.
@@ -60,7 +69,11 @@ impl Validator {
             arrivals,
             due: BTreeSet::new(),
             in_hand: Vec::new(),
-            unread: Vec::new(),
+            needs: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            questions: Questions::default(),
+            too_large: HashSet::new(),
+            too_large_held: HashSet::new(),
             gauges_at: Timestamp::default(),
             ask_again_at: Timestamp::default(),
             is_waiting: false,
@@ -84,37 +97,82 @@ impl Validator {
                 Held::default()
             }
         };
+        for entry in &held.waiting {
+            self.note_need(slot, Some(&entry.change));
+        }
         self.state.set_held(slot, &key, held);
         true
     }
 
     /// A tombstone must not overtake the record that it ends: from the first unread one on, all wait.
     fn take_in_order(&mut self, slot: Slot, record: Record) {
-        if !self.unread.is_empty() || !self.take_held(slot, &record) {
-            self.unread.push((slot, record));
+        if self.unread.contains_key(&slot) || !self.take_held(slot, &record) {
+            self.note_need(slot, record.value.as_deref());
+            self.unread.entry(slot).or_default().push(record);
         }
     }
 
-    /// Asks the registry for what the state or the batch needs.
-    fn learn(&mut self, values: &[&[u8]]) -> Result<(), Transient> {
-        let reader = Arc::clone(&self.shared.reader);
-        let is_known = |value: &[u8]| avro::schema_id(value).is_ok_and(|id| reader.knows(id)) || avro::schema_id(value).is_err();
-        let mut unknown: Vec<&[u8]> = values.iter().copied().filter(|value| !is_known(value)).collect();
-        let unread: Vec<Vec<u8>> = self.unread.iter().filter_map(|(_, record)| record.value.clone()).collect();
-        unknown.extend(unread.iter().map(Vec::as_slice).filter(|value| !is_known(value)));
-        if !unknown.is_empty() {
-            Handle::current()
-                .block_on(self.shared.registry.prepare(&self.shared.reader, unknown))
-                .map_err(|error| Transient { what: "registry", detail: error.to_string() })?;
+    fn note_need(&mut self, slot: Slot, value: Option<&[u8]>) {
+        if let Some(id) = unanswered(&self.shared, value) {
+            self.needs.entry(slot).or_default().insert(id);
         }
-        let mut unread = std::mem::take(&mut self.unread).into_iter();
-        while let Some((slot, record)) = unread.next() {
-            if !self.take_held(slot, &record) {
-                self.unread.push((slot, record));
-                self.unread.extend(unread.by_ref());
+    }
+
+    /// Held records of slots whose schemas are known by now. True: what they hold needs others.
+    fn read_held(&mut self) -> bool {
+        let ready: Vec<Slot> = self.unread.keys().copied().filter(|slot| !self.needs.contains_key(slot)).collect();
+        for slot in &ready {
+            for record in self.unread.remove(slot).unwrap_or_default() {
+                self.take_in_order(*slot, record);
             }
         }
-        Ok(())
+        ready.iter().any(|slot| self.needs.contains_key(slot))
+    }
+
+    /// Asks for what the slots' state and these records need, all at once. Answered are the slots that have to wait.
+    fn learn(&mut self, wanted: &BTreeMap<Slot, BTreeSet<i32>>) -> BTreeMap<Slot, Transient> {
+        loop {
+            let ids: BTreeSet<i32> = self.needs.values().chain(wanted.values()).flatten().copied().collect();
+            let cause = self.questions.ask(&self.shared, &ids);
+            let reader = &self.shared.reader;
+            self.needs.retain(|_, ids| {
+                ids.retain(|id| !reader.has_answer(*id));
+                !ids.is_empty()
+            });
+            if self.read_held() {
+                continue;
+            }
+            let Some(cause) = cause else { return BTreeMap::new() };
+            let open = |ids: &BTreeSet<i32>| ids.iter().any(|id| !self.shared.reader.has_answer(*id));
+            let waiting = wanted.iter().filter(|(_, ids)| open(ids)).map(|(slot, _)| slot);
+            return waiting.chain(self.needs.keys()).map(|slot| (*slot, cause.clone())).collect();
+        }
+    }
+
+    fn is_ready(&self, slot: Slot) -> bool {
+        !self.needs.contains_key(&slot) && !self.unread.contains_key(&slot)
+    }
+
+    /// What a batch needs beside the state: its own schemas, and again those of golden records that were denied before.
+    fn wanted(&self, batch: &[Record]) -> BTreeMap<Slot, BTreeSet<i32>> {
+        let mut wanted: BTreeMap<Slot, BTreeSet<i32>> = BTreeMap::new();
+        let reader = &self.shared.reader;
+        let unknown = |value: &[u8]| avro::schema_id(value).ok().filter(|id| !reader.knows(*id));
+        for record in batch {
+            let of_record = record.value.as_deref().and_then(unknown);
+            let target = match self.shared.topics.kind(&record.topic) {
+                Some(TopicKind::Change(domain)) => {
+                    record.key_text().and_then(|key| RecordKey::parse(domain, key).ok()).map(|key| Topical::new(domain, key))
+                }
+                _ => record.key_text().and_then(|key| Topical::parse(key).ok()),
+            };
+            let golden = target.and_then(|target| self.state.golden(record.slot(), target.domain, &target.key));
+            let ids = of_record.into_iter().chain(golden.and_then(unknown));
+            for id in ids {
+                wanted.entry(record.slot()).or_default().insert(id);
+            }
+        }
+        wanted
     }
 
     /// A worker that waits says so on `/readyz`.
@@ -130,37 +188,10 @@ impl Validator {
         }
     }
 
-    /// `learn` outside of a batch, where nobody backs off: a registry that is down is asked every two seconds.
-    fn learns(&mut self, values: &[&[u8]], now: Timestamp) -> bool {
-        if now < self.ask_again_at {
-            return false;
-        }
-        match self.learn(values) {
-            Ok(()) => true,
-            Err(cause) => {
-                tracing::warn!(%cause, "what is held waits for the registry");
-                self.ask_again_at = now.plus(ASK_AGAIN);
-                false
-            }
-        }
-    }
-
-    /// Held changes, and the golden records beside them, may have been written under schemas that this process has not met yet.
-    fn can_read_in_hand(&mut self, now: Timestamp) -> bool {
-        let slots = self.shared.slots();
-        let mut values: Vec<Vec<u8>> = Vec::new();
-        for record in &self.in_hand {
-            let slot = record.slot(slots);
-            let held =
-                self.state.held(slot, record).into_iter().flat_map(|held| &held.waiting).map(|entry| entry.change.as_slice());
-            let golden = self.state.golden(slot, record.domain, &record.key);
-            let unknown = held.chain(golden).filter(|value| avro::schema_id(value).is_ok_and(|id| !self.shared.reader.knows(id)));
-            values.extend(unknown.map(<[u8]>::to_vec));
-        }
-        values.is_empty() || self.learns(&values.iter().map(Vec::as_slice).collect::<Vec<_>>(), now)
-    }
-
     fn outcome(&mut self, record: &Record, now: Timestamp) -> Result<Outcome, Fatal> {
+        if !self.too_large.is_empty() && self.too_large.contains(&coordinate(record)) {
+            return self.refuse_large(record, now);
+        }
         match self.shared.topics.kind(&record.topic) {
             Some(TopicKind::Change(domain)) => self.change(domain, record, now),
             Some(TopicKind::Command(stage)) if stage == STAGE => steward::command(&mut self.batch(now), record),
@@ -182,9 +213,8 @@ impl Validator {
         let change = match self.shared.reader.decode_change(domain, value) {
             Ok(change) => change,
             Err(DecodeError::NeedSchema(id)) => {
-                // `prepare` asked for it; it is asked again with the whole batch.
-                let cause = Transient { what: "registry", detail: format!("schema {id} is not known yet") };
-                return Ok(Outcome::Pause { until: now.plus(Duration::from_secs(1)), cause });
+                // `prepare` asked for it, and asks again.
+                return Ok(self.batch(now).wait(judge::unknown(id)));
             }
             Err(DecodeError::Unreadable { code, message }) => {
                 return self.unreadable(record, &origin, Some(&key), code, message, now);
@@ -199,6 +229,9 @@ impl Validator {
         let before = batch.overlay.held(batch.state, batch.shared, &incoming.record);
         let mut outgoing = Vec::new();
         let judged = batch.judge(&incoming, &mut outgoing)?;
+        if let Judged::Waits(cause) = judged {
+            return Ok(batch.wait(cause));
+        }
         batch.write_held(&incoming.record, &before, &mut outgoing)?;
         if let Some(span) = span {
             batch.overlay.worked(span, domain, judged.name(), judged.code());
@@ -211,7 +244,22 @@ impl Validator {
             Judged::Stale => Outcome::Forward(outgoing),
             Judged::Held(reason) => Outcome::Hold(reason, outgoing),
             Judged::Refused(letter) => Outcome::Reject(Box::new(Rejection { letter: *letter, also: outgoing })),
+            Judged::Waits(cause) => batch.wait(cause),
         })
+    }
+
+    /// What became of this record was larger than any broker takes, although everything is bounded: a fault of ours, and no reason to stop.
+    fn refuse_large(&mut self, record: &Record, now: Timestamp) -> Result<Outcome, Fatal> {
+        let kind = self.shared.topics.kind(&record.topic);
+        let key = record.key_text();
+        let place = match kind {
+            Some(TopicKind::Change(domain)) => Some((domain, key.and_then(|key| RecordKey::parse(domain, key).ok()))),
+            _ => key.and_then(|key| Topical::parse(key).ok()).map(|place| (place.domain, Some(place.key))),
+        };
+        let Some((domain, key)) = place else { return Ok(Outcome::Skip(SkipReason::OutOfScope)) };
+        let why = format!("what becomes of this record is larger than {} KiB", Outgoing::LARGEST / 1024);
+        let cause = Cause::unreadable(LetterClass::Internal, letter::code::LARGE, why, now);
+        self.refuse_unread(record, &Origin::of(domain, record), key.as_ref(), cause, now)
     }
 
     /// The record's key, in the slot that it belongs to.
@@ -235,7 +283,17 @@ impl Validator {
         message: String,
         now: Timestamp,
     ) -> Result<Outcome, Fatal> {
-        let cause = Cause::unreadable(LetterClass::Schema, code, message, now);
+        self.refuse_unread(record, origin, key, Cause::unreadable(LetterClass::Schema, code, message, now), now)
+    }
+
+    fn refuse_unread(
+        &mut self,
+        record: &Record,
+        origin: &Origin<'_>,
+        key: Option<&RecordKey>,
+        cause: Cause,
+        now: Timestamp,
+    ) -> Result<Outcome, Fatal> {
         let letter = letter::letter(&self.shared, origin, key, None, cause, now);
         self.overlay.tally.letter(origin.domain, letter.class, &letter.code);
         self.overlay.tally.record(origin.domain, "dead_lettered");
@@ -249,28 +307,37 @@ impl Validator {
         while let Ok(arrived) = self.arrivals.try_recv() {
             self.due.extend(self.state.waiting_for(&arrived.to_string()).cloned());
         }
-        self.in_hand.clear();
-        let overdue = self.state.overdue(now).take(AT_ONCE).cloned();
-        self.in_hand.extend(overdue);
-        while self.in_hand.len() < AT_ONCE
-            && let Some(record) = self.due.pop_first()
-        {
-            if !self.in_hand.contains(&record) {
-                self.in_hand.push(record);
+        let slots = self.shared.slots();
+        let is_ready = |record: &&Topical| self.needs.is_empty() && self.unread.is_empty() || self.is_ready(record.slot(slots));
+        let overdue = self.state.overdue(now).filter(is_ready).take(AT_ONCE);
+        let mut in_hand: Vec<Topical> = overdue.cloned().collect();
+        let room = AT_ONCE - in_hand.len();
+        let due: Vec<Topical> = self.due.iter().filter(is_ready).take(room).cloned().collect();
+        for record in due {
+            self.due.remove(&record);
+            if !in_hand.contains(&record) {
+                in_hand.push(record);
             }
         }
+        self.in_hand = in_hand;
     }
 
     /// Decides the waiting changes of a key again: the main owner's first, because the others may wait for it.
     fn decide_again(&mut self, record: &Topical, now: Timestamp) -> Result<Vec<Outgoing>, Fatal> {
         let owner = self.shared.landscape.domains.get(&record.domain).map(|policy| policy.owner.clone());
+        let is_too_large = self.too_large_held.contains(record);
         let mut outgoing = Vec::new();
         let mut batch = self.batch(now);
         let before = batch.overlay.held(batch.state, batch.shared, record);
         let mut waiting = before.waiting.clone();
         waiting.sort_by_key(|entry| owner.as_ref() != Some(&entry.source));
         for entry in waiting.iter().filter(|entry| matches!(entry.reason, Reason::Record)) {
-            steward::again(&mut batch, record, entry, false, &mut outgoing)?;
+            if is_too_large {
+                steward::give_up_large(&mut batch, record, entry, &mut outgoing)?;
+            } else {
+                // What needs a schema stays as it is; its turn comes again.
+                steward::again(&mut batch, record, entry, false, &mut outgoing)?;
+            }
         }
         batch.write_held(record, &before, &mut outgoing)?;
         Ok(outgoing)
@@ -298,10 +365,12 @@ impl kafka::Processor for Validator {
         // Restoring takes as long as it takes; it counts again from its first turn on.
         self.shared.pulse.rest(self.worker);
         self.state.begin(slot);
-        self.unread.retain(|(unread, _)| *unread != slot);
+        self.unread.remove(&slot);
+        self.needs.remove(&slot);
     }
 
     fn restore(&mut self, slot: Slot, record: Record) {
+        self.note_need(slot, record.value.as_deref());
         match self.shared.topics.kind(&record.topic) {
             Some(TopicKind::Golden(domain)) => {
                 let Some(key) = record.key_text().and_then(|key| RecordKey::parse(domain, key).ok()) else { return };
@@ -322,31 +391,18 @@ impl kafka::Processor for Validator {
         self.shared.pulse.rest(self.worker);
         self.show_waiting(None);
         self.state.forget(slot);
-        self.unread.retain(|(unread, _)| *unread != slot);
+        self.unread.remove(&slot);
+        self.needs.remove(&slot);
         let slots = self.shared.slots();
         self.due.retain(|record| record.slot(slots) != slot);
     }
 
-    fn prepare(&mut self, batch: &[Record]) -> Result<(), Transient> {
-        let mut values: Vec<Vec<u8>> = Vec::new();
-        for record in batch {
-            // Ids that are known are not copied: this is the common case.
-            if let Some(value) = record.value.as_deref()
-                && avro::schema_id(value).is_ok_and(|id| !self.shared.reader.knows(id))
-            {
-                values.push(value.to_vec());
-            }
-            if let Some(TopicKind::Change(domain)) = self.shared.topics.kind(&record.topic)
-                && let Some(key) = record.key_text().and_then(|key| RecordKey::parse(domain, key).ok())
-                && let Some(golden) = self.state.golden(record.slot(), domain, &key)
-                && avro::schema_id(golden).is_ok_and(|id| !self.shared.reader.knows(id))
-            {
-                values.push(golden.to_vec());
-            }
-        }
-        let learned = self.learn(&values.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        self.show_waiting(learned.as_ref().err());
-        learned
+    fn prepare(&mut self, batch: &[Record]) -> BTreeMap<Slot, Transient> {
+        let wanted = self.wanted(batch);
+        let mut waiting = if wanted.is_empty() && self.needs.is_empty() { BTreeMap::new() } else { self.learn(&wanted) };
+        self.show_waiting(waiting.values().next());
+        waiting.retain(|slot, _| batch.iter().any(|record| record.slot() == *slot));
+        waiting
     }
 
     fn process(&mut self, batch: &[Record], now: Timestamp) -> Result<Vec<Outcome>, Fatal> {
@@ -356,14 +412,12 @@ impl kafka::Processor for Validator {
     fn wake(&mut self, now: Timestamp) -> Result<Vec<(Slot, Vec<Outgoing>)>, Fatal> {
         self.shared.pulse.beat(self.worker);
         self.set_gauges(now);
-        if !self.unread.is_empty() && !self.learns(&[], now) {
-            return Ok(Vec::new());
+        if !self.needs.is_empty() && now >= self.ask_again_at {
+            let waiting = self.learn(&BTreeMap::new());
+            self.show_waiting(waiting.values().next());
+            self.ask_again_at = now.plus(ASK_AGAIN);
         }
         self.take_due(now);
-        if !self.can_read_in_hand(now) {
-            self.due.extend(self.in_hand.drain(..));
-            return Ok(Vec::new());
-        }
         let mut woken = Vec::new();
         for record in self.in_hand.clone() {
             let slot = record.slot(self.shared.slots());
@@ -379,6 +433,8 @@ impl kafka::Processor for Validator {
 
     fn committed(&mut self) {
         self.in_hand.clear();
+        self.too_large.clear();
+        self.too_large_held.clear();
         let (changed, waiting) = self.overlay.fold(&mut self.state, &self.shared);
         for record in changed {
             self.due.extend(self.state.waiting_for(&record.to_string()).cloned());
@@ -396,4 +452,23 @@ impl kafka::Processor for Validator {
         self.overlay.drop_all();
         self.due.extend(self.in_hand.drain(..));
     }
+
+    fn unwritable(&mut self, outgoing: &Outgoing, cause: Option<&Record>) {
+        match (cause, self.shared.topics.kind(&outgoing.topic)) {
+            (Some(record), _) => _ = self.too_large.insert(coordinate(record)),
+            (None, Some(TopicKind::Golden(domain))) => {
+                self.too_large_held.extend(RecordKey::parse(domain, &outgoing.key).map(|key| Topical::new(domain, key)));
+            }
+            (None, _) => self.too_large_held.extend(Topical::parse(&outgoing.key)),
+        }
+    }
+}
+
+fn coordinate(record: &Record) -> Coordinate {
+    (Arc::clone(&record.topic), record.partition, record.offset)
+}
+
+/// The schema of a value, while it is neither known nor known to be none.
+fn unanswered(shared: &Shared, value: Option<&[u8]>) -> Option<i32> {
+    avro::schema_id(value?).ok().filter(|id| !shared.reader.has_answer(*id))
 }

@@ -58,6 +58,8 @@ impl Shared {
             dlq: topics.dlq(STAGE),
             group: format!("{}{STAGE}", topics.prefix()),
         };
+        // What this build writes it can read, without a question.
+        writer.teach(&reader);
         let service = format!("validator {}", env!("CARGO_PKG_VERSION"));
         let (traces, pulse, gauges) = (Traces::default(), Pulse::default(), HeldGauges::default());
         Self { landscape, topics, reader, writer, registry, view, health, traces, pulse, gauges, service, names }

@@ -1,16 +1,17 @@
 //! What people, plants and time do to records: waive, reject, tombstone, confirmations, releases.
 
+use avro::DecodeError;
 use kafka::{Fatal, Record};
 use model::{
     Act, Command, Confirmation, Grave, HeldChange, LetterClass, Outcome, Outgoing, Reason, Receipt, ReceiptOutcome, SkipReason,
-    Topical,
+    Topical, Transient,
 };
 use policy::References;
 use service::Span;
 use telemetry::trace::TRACEPARENT;
 
 use crate::{
-    judge::{Batch, Incoming, Judged},
+    judge::{self, Batch, Incoming, Judged},
     letter::{self, Cause, Headers, Origin},
     overlay::Lookup,
 };
@@ -19,7 +20,8 @@ use crate::{
 pub(crate) fn command(batch: &mut Batch<'_>, record: &Record) -> Result<Outcome, Fatal> {
     let command = match record.value.as_deref().map(|value| batch.shared.reader.decode::<Command>(value)) {
         Some(Ok(command)) => command,
-        Some(Err(error)) => {
+        Some(Err(DecodeError::NeedSchema(id))) => return Ok(batch.wait(judge::unknown(id))),
+        Some(Err(error @ DecodeError::Unreadable { .. })) => {
             tracing::warn!(%error, topic = %record.topic, partition = record.partition, offset = record.offset, "a command cannot be read");
             return Ok(Outcome::Skip(SkipReason::OutOfScope));
         }
@@ -38,15 +40,23 @@ pub(crate) fn command(batch: &mut Batch<'_>, record: &Record) -> Result<Outcome,
     match command.act {
         Act::Waive => {
             for entry in meant(&before.waiting, &command) {
-                again(batch, &target, entry, true, &mut outgoing)?;
+                if let Some(cause) = again(batch, &target, entry, true, &mut outgoing)? {
+                    return Ok(batch.wait(cause));
+                }
             }
         }
         Act::Reject => {
             for entry in meant(&before.waiting, &command) {
-                reject(batch, &target, entry, &command, &mut outgoing)?;
+                if let Some(cause) = reject(batch, &target, entry, &command, &mut outgoing)? {
+                    return Ok(batch.wait(cause));
+                }
             }
         }
-        Act::Tombstone => tombstone(batch, &target, &command, &mut outgoing),
+        Act::Tombstone => {
+            if let Err(cause) = tombstone(batch, &target, &command, &mut outgoing) {
+                return Ok(batch.wait(cause));
+            }
+        }
         Act::Replay
         | Act::Resend
         | Act::Discard
@@ -76,19 +86,37 @@ fn meant<'a>(waiting: &'a [HeldChange], command: &'a Command) -> impl Iterator<I
     })
 }
 
-/// Decides about a held change again.
+/// Decides about a held change again; or what it has to wait for before that.
 pub(crate) fn again(
     batch: &mut Batch<'_>,
     record: &Topical,
     entry: &HeldChange,
     is_waived: bool,
     outgoing: &mut Vec<Outgoing>,
+) -> Result<Option<Transient>, Fatal> {
+    let incoming = match incoming(batch, record, entry, is_waived, outgoing)? {
+        Ok(Some(incoming)) => incoming,
+        Ok(None) => return Ok(None),
+        Err(cause) => return Ok(Some(cause)),
+    };
+    match batch.judge(&incoming, outgoing)? {
+        Judged::Waits(cause) => return Ok(Some(cause)),
+        Judged::Held(reason) => tracing::debug!(key = %record, source = entry.source, reason = reason.name(), "still waits"),
+        Judged::Accepted | Judged::Duplicate | Judged::Stale | Judged::Superseded | Judged::Refused(_) => {}
+    }
+    Ok(None)
+}
+
+/// A held change whose outcome no broker would take becomes a letter.
+pub(crate) fn give_up_large(
+    batch: &mut Batch<'_>,
+    record: &Topical,
+    entry: &HeldChange,
+    outgoing: &mut Vec<Outgoing>,
 ) -> Result<(), Fatal> {
-    if let Some(incoming) = incoming(batch, record, entry, is_waived, outgoing)? {
-        let judged = batch.judge(&incoming, outgoing)?;
-        if let Judged::Held(reason) = judged {
-            tracing::debug!(key = %record, source = entry.source, reason = reason.name(), "still waits");
-        }
+    if let Ok(Some(incoming)) = incoming(batch, record, entry, false, outgoing)? {
+        let held = batch.overlay.held(batch.state, batch.shared, record);
+        batch.too_large(&incoming, "what becomes of this change", Outgoing::LARGEST, held, outgoing)?;
     }
     Ok(())
 }
@@ -99,15 +127,19 @@ fn reject(
     entry: &HeldChange,
     command: &Command,
     outgoing: &mut Vec<Outgoing>,
-) -> Result<(), Fatal> {
-    let Some(incoming) = incoming(batch, record, entry, false, outgoing)? else { return Ok(()) };
+) -> Result<Option<Transient>, Fatal> {
+    let incoming = match incoming(batch, record, entry, false, outgoing)? {
+        Ok(Some(incoming)) => incoming,
+        Ok(None) => return Ok(None),
+        Err(cause) => return Ok(Some(cause)),
+    };
     let mut held = batch.overlay.held(batch.state, batch.shared, record);
     batch.release(&mut held, &incoming);
     let mut cause = Cause::findings(LetterClass::Data, entry.findings.clone(), entry.since);
     let reason = command.reason.as_deref().unwrap_or("no reason given");
     cause.message = format!("{}; rejected by {}: {reason}", cause.message, command.actor);
     batch.refuse(&incoming, cause, outgoing)?;
-    Ok(())
+    Ok(None)
 }
 
 /// The held change, decoded. One that cannot be decoded any more becomes a letter and waits no longer.
@@ -117,7 +149,7 @@ fn incoming<'e>(
     entry: &'e HeldChange,
     is_waived: bool,
     outgoing: &mut Vec<Outgoing>,
-) -> Result<Option<Incoming<'e>>, Fatal> {
+) -> Result<Result<Option<Incoming<'e>>, Transient>, Fatal> {
     let origin = Origin {
         domain: record.domain,
         topic: &entry.topic,
@@ -131,11 +163,10 @@ fn incoming<'e>(
         Ok(change) => {
             // What waits keeps no headers.
             let trace = batch.shared.traces.arrived(None, || avro::headers::created(&change.meta, false));
-            Ok(Some(Incoming { record: record.clone(), change, origin, held_since: Some(entry.since), is_waived, trace }))
+            Ok(Ok(Some(Incoming { record: record.clone(), change, origin, held_since: Some(entry.since), is_waived, trace })))
         }
-        // Asked for by the next batch that needs it.
-        Err(avro::DecodeError::NeedSchema(_)) => Ok(None),
-        Err(avro::DecodeError::Unreadable { code, message }) => {
+        Err(DecodeError::NeedSchema(id)) => Ok(Err(judge::unknown(id))),
+        Err(DecodeError::Unreadable { code, message }) => {
             let mut held = batch.overlay.held(batch.state, batch.shared, record);
             held.waiting.retain(|other| other != entry);
             batch.overlay.set_held(record.clone(), held);
@@ -144,7 +175,7 @@ fn incoming<'e>(
             batch.overlay.tally.letter(record.domain, letter.class, &letter.code);
             batch.overlay.tally.record(record.domain, "dead_lettered");
             outgoing.push(letter::outgoing(batch.shared, &letter, &origin, "")?);
-            Ok(None)
+            Ok(Ok(None))
         }
     }
 }
@@ -159,23 +190,25 @@ pub(crate) fn is_there(references: &Lookup<'_>, entry: &HeldChange) -> bool {
 }
 
 /// Golden's null, once every destination accepted the delete; only if the delete is still the newest revision.
-fn tombstone(batch: &mut Batch<'_>, record: &Topical, command: &Command, outgoing: &mut Vec<Outgoing>) {
-    let Some(golden) = batch.current(record) else { return };
+fn tombstone(batch: &mut Batch<'_>, record: &Topical, command: &Command, outgoing: &mut Vec<Outgoing>) -> Result<(), Transient> {
+    let Some(golden) = batch.current(record)? else { return Ok(()) };
     if golden.data.is_some() || command.revision != Some(golden.meta.revision) {
-        return;
+        return Ok(());
     }
     let mut held = batch.overlay.held(batch.state, batch.shared, record);
     held.grave = Some(Grave { revision: golden.meta.revision, fence: golden.meta.fence.clone() });
     batch.overlay.set_held(record.clone(), held);
     batch.overlay.bury(record.clone());
     outgoing.push(batch.shared.golden(record, None, Vec::new()));
+    Ok(())
 }
 
 /// A confirming destination's answer becomes part of the golden record.
 pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record) -> Result<Outcome, Fatal> {
     let receipt = match record.value.as_deref().map(|value| batch.shared.reader.decode::<Receipt>(value)) {
         Some(Ok(receipt)) => receipt,
-        Some(Err(error)) => {
+        Some(Err(DecodeError::NeedSchema(id))) => return Ok(batch.wait(judge::unknown(id))),
+        Some(Err(error @ DecodeError::Unreadable { .. })) => {
             tracing::warn!(%error, topic = %record.topic, partition = record.partition, offset = record.offset, "a receipt cannot be read");
             return Ok(Outcome::Skip(SkipReason::OutOfScope));
         }
@@ -186,7 +219,11 @@ pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record)
     if !applied || target.slot(batch.shared.slots()) != record.slot() {
         return Ok(Outcome::Skip(SkipReason::OutOfScope));
     }
-    let Some(golden) = batch.current(&target) else { return Ok(Outcome::Skip(SkipReason::OutOfScope)) };
+    let golden = match batch.current(&target) {
+        Ok(Some(golden)) => golden,
+        Ok(None) => return Ok(Outcome::Skip(SkipReason::OutOfScope)),
+        Err(cause) => return Ok(batch.wait(cause)),
+    };
     let confirmation = Confirmation { at: receipt.answered_at, external_id: receipt.external_id };
     let version = &batch.shared.landscape.policy_version;
     let Some(confirmed) = policy::confirm(&golden, destination, confirmation, own_id(batch), version, batch.now) else {
@@ -196,7 +233,9 @@ pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record)
     let (traces, read) = (&batch.shared.traces, batch.shared.read(record));
     let creation = traces.arrived(record.header(TRACEPARENT), || avro::headers::correlated(&confirmed.meta));
     let span = traces.process(creation, &read);
-    batch.write_golden(&target, confirmed, span.as_ref().map_or(creation, Span::context), &mut outgoing)?;
+    let cause = span.as_ref().map_or(creation, Span::context);
+    let made = batch.golden(&target, confirmed, cause)?;
+    batch.write_golden(&target, made, cause, &mut outgoing);
     if let Some(span) = span {
         batch.overlay.worked(span, target.domain, "confirmed", None);
     }

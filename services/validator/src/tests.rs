@@ -1,4 +1,6 @@
 mod driver;
+mod large;
+mod stub;
 
 use model::{Act, LetterClass, Reason, ReceiptOutcome, Severity};
 use serde_json::json;
@@ -180,7 +182,9 @@ fn what_was_released_does_not_come_back_with_a_process_that_must_learn_the_schem
     driver.send(item("4712/C", 4).data(json!({"base_uom": "BOX"})));
     driver.send(unit("SET", 5));
     driver.turn();
-    driver.restart_before_the_registry();
+    driver.registry().set_away(true);
+    driver.restart_with_other_ids();
+    driver.registry().set_away(false);
     driver.turn();
     assert_eq!(driver.waiting(), 1, "4712 waits, 4711 does not any more");
     assert_eq!(driver.held("item/4712/C").len(), 1);
@@ -265,15 +269,95 @@ fn what_cannot_be_read_is_a_letter_and_the_others_pass() {
 }
 
 #[test]
-fn an_unknown_schema_is_asked_for_and_never_a_letter_while_the_registry_is_away() {
+fn an_unknown_schema_holds_up_its_slot_alone_and_is_never_a_letter_while_the_registry_is_away() {
     let mut driver = Driver::new();
-    let mut record = driver.record(item("4711/C", 2));
-    record.value.as_mut().unwrap()[4] = 99;
-    let cause = driver.prepare(&[record]).unwrap_err();
-    assert_eq!(cause.what, "registry");
+    let mut unknown = driver.record(item("4711/C", 2));
+    unknown.value.as_mut().unwrap()[4] = 99;
+    let other = (0..).map(|number| driver.record(unit(&format!("U{number}"), 3))).find(|record| record.slot() != unknown.slot());
+    driver.registry().set_away(true);
+    let waits = driver.prepare(&[unknown.clone(), other.unwrap()]);
+    assert_eq!(waits.keys().collect::<Vec<_>>(), [&unknown.slot()]);
+    assert_eq!(waits[&unknown.slot()].what, "registry");
     assert!(driver.named_on_readyz().unwrap().starts_with("waits: registry"));
     driver.send(unit("EA", 1));
     assert_eq!(driver.named_on_readyz(), None);
+    driver.registry().set_away(false);
+    let Told::Refused(letter) = driver.step(vec![unknown]).pop().unwrap() else { panic!("no letter") };
+    assert_eq!(letter.code, "SCHEMA_UNKNOWN");
+}
+
+#[test]
+fn many_unknown_schemas_are_asked_for_at_once() {
+    let mut driver = Driver::new();
+    let records: Vec<_> = (50..90)
+        .map(|id| {
+            let mut record = driver.record(item(&format!("{id}/C"), i64::from(id)));
+            record.value.as_mut().unwrap()[4] = id;
+            record
+        })
+        .collect();
+    let before = driver.registry().asked();
+    let waits = driver.prepare(&records);
+    assert_eq!(waits.len(), 2, "both slots");
+    assert!(driver.registry().asked() - before >= 40, "{} questions", driver.registry().asked() - before);
+    let told = driver.step(records);
+    assert!(told.iter().all(|told| matches!(told, Told::Refused(letter) if letter.code == "SCHEMA_UNKNOWN")));
+}
+
+#[test]
+fn a_confirmation_after_a_start_is_a_revision_whatever_the_process_has_read() {
+    let mut driver = Driver::new();
+    driver.send(customer("C-1", 1));
+    driver.restart_with_other_ids();
+    assert_eq!(driver.receipt("customer/C-1", 1, ReceiptOutcome::Accepted, Some("100045")), Told::Accepted);
+    let golden = driver.golden("customer/C-1").unwrap();
+    assert_eq!((golden.meta.revision, golden.meta.confirmations["ledger"].external_id.as_deref()), (2, Some("100045")));
+}
+
+#[test]
+fn a_tombstone_after_a_start_ends_the_record_whatever_the_process_has_read() {
+    let mut driver = Driver::new();
+    driver.send(unit("EA", 1));
+    driver.send(item("4711/C", 2));
+    driver.send(item("4711/C", 3).delete());
+    driver.restart_with_other_ids();
+    driver.command("item/4711/C", Act::Tombstone, Some(2));
+    assert_eq!(driver.golden("item/4711/C"), None);
+}
+
+#[test]
+fn a_steward_after_a_start_finds_what_waits() {
+    let mut driver = Driver::new();
+    driver.send(unit("EA", 1));
+    driver.send(item("4711/C", 2).data(json!({"gtins": ["4006381333932"]})));
+    driver.restart_with_other_ids();
+    driver.command("item/4711/C", Act::Waive, None);
+    assert!(driver.golden("item/4711/C").is_some());
+}
+
+#[test]
+fn references_of_an_older_build_are_there_after_a_start() {
+    let mut driver = Driver::new();
+    driver.send(customer("C-1", 1));
+    driver.send(unit("EA", 2));
+    driver.restart_with_other_ids();
+    assert_eq!(driver.send(customer("C-2", 3).data(json!({"parent_customer_id": "C-1"}))), Told::Accepted);
+    assert_eq!(driver.send(item("4711/C", 4)), Told::Accepted);
+}
+
+#[test]
+fn a_waiting_change_whose_golden_record_cannot_be_read_is_one_letter() {
+    let mut driver = Driver::new();
+    driver.send(item("4711/C", 3).data(json!({"base_uom": "SET"})));
+    driver.find("golden.item", "item/4711/C", vec![0, 0, 0, 0, 99, 1]);
+    driver.restart();
+    driver.pass(60);
+    for _ in 0..3 {
+        driver.turn();
+    }
+    let codes: Vec<_> = driver.letters().into_iter().map(|letter| letter.code).collect();
+    assert_eq!(codes, ["STATE_UNREADABLE"]);
+    assert_eq!(driver.waiting(), 0);
 }
 
 #[test]

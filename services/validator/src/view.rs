@@ -3,7 +3,7 @@
 //! Invariant: complete (kafka.md C26) before the first decision; afterwards as new as what was committed and followed.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         mpsc::{Receiver, Sender, channel},
@@ -12,10 +12,13 @@ use std::{
 };
 
 use avro::{Reader, TopicKind, Topics};
-use kafka::{Followed, Record};
+use kafka::Followed;
 use model::{Domain, Golden, RecordKey, Topical};
 use registry::Registry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
 /// Domains whose records others refer to.
 pub(crate) const REFERRED: [Domain; 2] = [Domain::Customer, Domain::Reference];
@@ -84,30 +87,76 @@ pub(crate) async fn follow(
     complete: oneshot::Sender<()>,
 ) {
     let mut complete = Some(complete);
-    while let Some(event) = followed.recv().await {
-        match event {
-            Followed::Record(record) => take(&view, &reader, &registry, &topics, &record).await,
-            Followed::CaughtUp => {
-                if let Some(complete) = complete.take() {
-                    // Where nobody waits any more, the process stops.
-                    let _sent = complete.send(());
+    let mut is_caught_up = false;
+    let mut unread = Unread::default();
+    loop {
+        tokio::select! {
+            event = followed.recv() => match event {
+                None => return,
+                Some(Followed::CaughtUp) => is_caught_up = true,
+                Some(Followed::Record(record)) => {
+                    let Some(TopicKind::Golden(domain)) = topics.kind(&record.topic) else { continue };
+                    let Some(key) = record.key_text().and_then(|key| RecordKey::parse(domain, key).ok()) else { continue };
+                    unread.take(&view, &reader, &registry, Topical::new(domain, key), record.value);
                 }
-            }
+            },
+            Some(_) = unread.asked.join_next() => unread.read(&view, &reader),
+        }
+        if is_caught_up
+            && unread.records.is_empty()
+            && let Some(complete) = complete.take()
+        {
+            // Where nobody waits any more, the process stops.
+            let _sent = complete.send(());
         }
     }
 }
 
-async fn take(view: &View, reader: &Reader, registry: &Registry, topics: &Topics, record: &Record) {
-    let Some(TopicKind::Golden(domain)) = topics.kind(&record.topic) else { return };
-    let Some(key) = record.key_text().and_then(|key| RecordKey::parse(domain, key).ok()) else { return };
-    while let Some(value) = &record.value {
-        match registry.prepare(reader, [value.as_slice()]).await {
-            Ok(()) => break,
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the view of references waits for the registry");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+/// Records that wait for their schema, in order; those of other keys go on, and every schema is asked for at once.
+#[derive(Default)]
+struct Unread {
+    records: Vec<(Topical, Option<Vec<u8>>)>,
+    keys: HashSet<Topical>,
+    ids: HashSet<i32>,
+    asked: JoinSet<()>,
+}
+
+impl Unread {
+    fn take(&mut self, view: &View, reader: &Arc<Reader>, registry: &Registry, key: Topical, value: Option<Vec<u8>>) {
+        let unknown = unanswered(reader, value.as_deref());
+        if let Some(id) = unknown.filter(|id| self.ids.insert(*id)) {
+            self.asked.spawn(ask(registry.clone(), Arc::clone(reader), id));
+        }
+        if unknown.is_some() || self.keys.contains(&key) {
+            self.keys.insert(key.clone());
+            self.records.push((key, value));
+        } else {
+            view.put(reader, key, value.as_deref());
         }
     }
-    view.put(reader, Topical::new(domain, key), record.value.as_deref());
+
+    fn read(&mut self, view: &View, reader: &Reader) {
+        self.keys.clear();
+        for (key, value) in std::mem::take(&mut self.records) {
+            if self.keys.contains(&key) || unanswered(reader, value.as_deref()).is_some() {
+                self.keys.insert(key.clone());
+                self.records.push((key, value));
+            } else {
+                view.put(reader, key, value.as_deref());
+            }
+        }
+        self.ids.retain(|id| !reader.has_answer(*id));
+    }
+}
+
+fn unanswered(reader: &Reader, value: Option<&[u8]>) -> Option<i32> {
+    avro::schema_id(value?).ok().filter(|id| !reader.has_answer(*id))
+}
+
+/// Until there is an answer; it may be that there is no such schema.
+async fn ask(registry: Registry, reader: Arc<Reader>, id: i32) {
+    while let Err(error) = registry.teach(&reader, id).await {
+        tracing::warn!(schema = id, error = &error as &dyn std::error::Error, "the view of references waits for a schema");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }

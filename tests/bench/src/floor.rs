@@ -1,6 +1,6 @@
 //! The floor under the validator: the same loop, the same batches, the same records, and nothing done with them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, Result};
 use kafka::{Client, Fatal, Processor, Record, WorkerConfig};
@@ -39,8 +39,8 @@ impl Processor for PassThrough {
     fn restored(&mut self, _: Slot) {}
     fn revoked(&mut self, _: Slot) {}
 
-    fn prepare(&mut self, _: &[Record]) -> Result<(), Transient> {
-        Ok(())
+    fn prepare(&mut self, _: &[Record]) -> BTreeMap<Slot, Transient> {
+        BTreeMap::new()
     }
 
     fn process(&mut self, batch: &[Record], _: Timestamp) -> Result<Vec<Outcome>, Fatal> {
@@ -64,6 +64,7 @@ impl Processor for PassThrough {
 
     fn committed(&mut self) {}
     fn aborted(&mut self) {}
+    fn unwritable(&mut self, _: &Outgoing, _: Option<&Record>) {}
 }
 
 /// Until SIGTERM; then says what it did.

@@ -1,6 +1,6 @@
 //! The broker, topics with names of their own, and a processor that copies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -139,8 +139,12 @@ pub(crate) struct Seen {
     pub(crate) processed: Vec<String>,
     pub(crate) aborted: usize,
     pub(crate) refused_prepares: usize,
-    /// `prepare` answers `Err` while this is set.
+    /// `prepare` makes every slot wait while this is set.
     pub(crate) is_registry_down: bool,
+    /// And these slots, always.
+    pub(crate) without_schema: BTreeSet<Slot>,
+    /// What was handed back as too large, and what it answered.
+    pub(crate) unwritable: Vec<(String, Option<String>)>,
     /// Sent along with the next batch only.
     pub(crate) poison: Option<Outgoing>,
     /// Given out by the next `wake`, and again until committed.
@@ -181,13 +185,12 @@ impl Processor for Copying {
         self.look(|seen| seen.owned.remove(&slot));
     }
 
-    fn prepare(&mut self, _: &[Record]) -> Result<(), Transient> {
+    fn prepare(&mut self, batch: &[Record]) -> BTreeMap<Slot, Transient> {
         self.look(|seen| {
-            if !seen.is_registry_down {
-                return Ok(());
-            }
-            seen.refused_prepares += 1;
-            Err(Transient { what: "registry", detail: "down on purpose".to_owned() })
+            seen.refused_prepares += usize::from(seen.is_registry_down);
+            let waits = |slot: &Slot| seen.is_registry_down || seen.without_schema.contains(slot);
+            let cause = Transient { what: "registry", detail: "down on purpose".to_owned() };
+            batch.iter().map(Record::slot).filter(waits).map(|slot| (slot, cause.clone())).collect()
         })
     }
 
@@ -200,11 +203,17 @@ impl Processor for Copying {
                 if text.contains("skip") {
                     return Outcome::Skip(model::SkipReason::Duplicate);
                 }
+                let is_small = seen.unwritable.iter().any(|(_, cause)| cause.as_ref() == Some(&text));
+                let answer = match (text.strip_prefix("huge"), is_small) {
+                    (Some(_), false) => vec![0; Outgoing::LARGEST],
+                    (Some(number), true) => format!("small{number}").into_bytes(),
+                    (None, _) => text.into_bytes(),
+                };
                 let mut outgoing = vec![Outgoing {
                     topic: self.out.clone(),
                     slot: record.slot(),
                     key: record.key_text().unwrap().to_owned(),
-                    value: Some(text.into_bytes()),
+                    value: Some(answer),
                     headers: Vec::new(),
                 }];
                 outgoing.extend(poison.take());
@@ -231,6 +240,15 @@ impl Processor for Copying {
 
     fn aborted(&mut self) {
         self.look(|seen| seen.aborted += 1);
+    }
+
+    fn unwritable(&mut self, outgoing: &Outgoing, cause: Option<&Record>) {
+        self.look(|seen| {
+            if cause.is_none() {
+                seen.due.clear();
+            }
+            seen.unwritable.push((outgoing.key.clone(), cause.map(value)));
+        });
     }
 }
 

@@ -180,3 +180,87 @@ async fn offsets_of_records_without_output_are_committed_when_idle() {
     running.stop().await;
     assert_eq!(processor.look(|seen| seen.processed.len()), 2 * SLOTS as usize);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_no_broker_takes_is_handed_back_and_the_others_go_on() {
+    let Some(bench) = Bench::new("unwritable") else { return };
+    bench.make(&["in", "in2", "state", "out"]).await;
+    let producer = kafka::Producer::new(&bench.client).unwrap();
+    bench.feed("in", 0, 2).await;
+    producer.send(&bench.outgoing("in", 1, "k", "huge-1")).await.unwrap();
+    bench.feed("in", 2, 2).await;
+    let processor = Copying::new(&bench);
+    let running = Running::start(bench.worker("w0"), &processor);
+    eventually("all of them", || async { bench.read("out").await.len() == 1 + 4 * SLOTS as usize }).await;
+    let mut wanted = expected(0, 4);
+    wanted.push("small-1".to_owned());
+    assert_eq!(sorted(bench.values("out").await), sorted(wanted));
+    assert_eq!(processor.look(|seen| seen.unwritable.clone()), [("k".to_owned(), Some("huge-1".to_owned()))]);
+
+    // What is due by itself is handed back, too.
+    let large = kafka_large(&bench);
+    processor.look(|seen| seen.due = vec![(Slot(2), vec![large])]);
+    eventually("handed back", || async { processor.look(|seen| seen.unwritable.len()) == 2 }).await;
+    bench.feed("in", 4, 1).await;
+    eventually("reading goes on", || async { bench.read("out").await.len() == 1 + 5 * SLOTS as usize }).await;
+    running.stop().await;
+}
+
+fn kafka_large(bench: &Bench) -> model::Outgoing {
+    model::Outgoing { value: Some(vec![0; model::Outgoing::LARGEST]), ..bench.outgoing("out", 2, "k", "") }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_takes_less_than_it_should_is_waited_for_and_nothing_is_lost() {
+    let Some(bench) = Bench::new("not-taken") else { return };
+    bench.make(&["in", "in2", "state"]).await;
+    let mut small = crate::harness::topic(&bench.topic("out"), SLOTS);
+    small.config.insert("max.message.bytes".to_owned(), "1000".to_owned());
+    let apply = async |topic: &kafka::topics::Topic| {
+        let plan = kafka::topics::plan(&bench.client, [topic.clone()]).await.unwrap();
+        kafka::topics::apply(&bench.client, &plan).await.unwrap();
+    };
+    apply(&small).await;
+    let wrong = kafka::topics::wrong(&bench.client, [small.clone()], true, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(wrong, [format!("topic {}: max.message.bytes is 1000, wanted at least 1048588", bench.topic("out"))]);
+
+    let processor = Copying::new(&bench);
+    let producer = kafka::Producer::new(&bench.client).unwrap();
+    let text: String =
+        (0..20_000_u32).map(|number| char::from_u32(0x4e00 + number.wrapping_mul(7919) % 20_000).unwrap()).collect();
+    producer.send(&bench.outgoing("in", 1, "k", &text)).await.unwrap();
+    let running = Running::start(bench.worker("w0"), &processor);
+    eventually("refused more than once", || async { processor.look(|seen| seen.aborted) >= 2 }).await;
+    small.config.insert("max.message.bytes".to_owned(), "1048588".to_owned());
+    apply(&small).await;
+    eventually("the record", || async { bench.values("out").await == [text.clone()] }).await;
+    running.stop().await;
+    assert!(processor.look(|seen| seen.unwritable.is_empty()), "no fault of the record");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_lacks_a_schema_waits_alone_and_keeps_its_order() {
+    let Some(bench) = Bench::new("slot-waits") else { return };
+    bench.make(&["in", "in2", "state", "out"]).await;
+    let processor = Copying::new(&bench);
+    processor.look(|seen| _ = seen.without_schema.insert(Slot(2)));
+    bench.feed("in", 0, 5).await;
+    let running = Running::start(bench.worker("w0"), &processor);
+    let others = (SLOTS - 1) as usize;
+    eventually("the other slots", || async { bench.read("out").await.len() == 5 * others }).await;
+    bench.feed("in", 5, 5).await;
+    eventually("and what comes later", || async { bench.read("out").await.len() == 10 * others }).await;
+    assert!(bench.values("out").await.iter().all(|value| !value.starts_with("2-")));
+    // Longer than offsets are committed when idle: what waits is not passed over by a restart.
+    running.stop().await;
+    let running = Running::start(bench.worker("w0"), &processor);
+    bench.feed("in", 10, 1).await;
+    eventually("the other slots again", || async { bench.read("out").await.len() == 11 * others }).await;
+    processor.look(|seen| seen.without_schema.clear());
+    eventually("the slot that waited", || async { bench.read("out").await.len() == 11 * SLOTS as usize }).await;
+    bench.feed("in", 11, 1).await;
+    eventually("reading goes on", || async { bench.read("out").await.len() == 12 * SLOTS as usize }).await;
+    running.stop().await;
+    let of_slot: Vec<String> = bench.values("out").await.into_iter().filter(|value| value.starts_with("2-")).collect();
+    assert_eq!(of_slot, (0..12).map(|number| format!("2-{number}")).collect::<Vec<_>>());
+}

@@ -1,6 +1,11 @@
 //! A replayer without a broker. What it writes can be read, and fed back as its state.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use avro::{Reader, Schema, TopicKind, Topics, Writer};
 use kafka::{Followed, Processor as _, Record};
@@ -195,7 +200,7 @@ impl Bench {
     /// One record through the processor, without the end of its transaction.
     pub(super) fn process(&mut self, record: &Record) -> Vec<Wrote> {
         let batch = std::slice::from_ref(record);
-        self.replayer.prepare(batch).unwrap();
+        assert_eq!(self.replayer.prepare(batch), BTreeMap::new());
         let outcomes = self.replayer.process(batch, self.now).unwrap();
         assert_eq!(outcomes.len(), 1, "one outcome per record");
         match outcomes.into_iter().next().unwrap() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use avro::{DecodeError, TopicKind};
 use delivery::{Place, Ticket};
 use kafka::Record;
-use model::{Act, Command, DeadLetter, Domain, Slot, Stage, Topical, command::ALL_KEY};
+use model::{Act, Command, DeadLetter, Domain, Slot, Stage, Topical, clip, command::ALL_KEY};
 
 use super::{Backlog, Input, SlotActor};
 use crate::{
@@ -45,7 +45,7 @@ impl SlotActor {
         let ticket = Ticket { topic: Arc::clone(&record.topic), offset: record.offset };
         let decoded = record.value.as_deref().map(|value| self.shared.reader.decode::<Command>(value));
         let command = match decoded {
-            Some(Ok(command)) => command,
+            Some(Ok(command)) => bounded(command),
             Some(Err(DecodeError::NeedSchema(id))) => return self.wait_for_schema(Backlog::Command, id, record),
             Some(Err(DecodeError::Unreadable { code, message })) => return self.ignore(&record, ticket, code, &message),
             None => return self.ignore(&record, ticket, "RECORD_EMPTY", "a command without a value"),
@@ -87,6 +87,16 @@ impl SlotActor {
             teach(&shared, id).await;
             drop(sender.send(Input::Taught(backlog)));
         });
+    }
+}
+
+/// What a person said goes into the ledger: no more of it than fits there, whoever wrote the command.
+fn bounded(command: Command) -> Command {
+    Command {
+        actor: clip(&command.actor, 256),
+        reason: command.reason.map(|reason| clip(&reason, 4096)),
+        letter: command.letter.filter(|letter| letter.0.len() <= 256),
+        ..command
     }
 }
 

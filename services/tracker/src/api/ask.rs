@@ -53,6 +53,11 @@ pub(super) fn key(domain: Domain, text: &str) -> Result<RecordKey, Problem> {
     RecordKey::parse(domain, text).map_err(|error| Problem::bad_request(error.to_string()).field("key"))
 }
 
+/// A reason goes into the audit log, the command and what follows from it: ledger entries, plans, letters.
+const LONGEST_REASON: usize = 4096;
+/// Of a body. What a command holds fits into a record, with what the replayer makes of it.
+pub(super) const LARGEST_BODY: usize = 256 * 1024;
+
 /// Why somebody acts, and until when.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -68,12 +73,15 @@ impl Reason {
             None | Some("") => {
                 Err(Problem::new(422, "REASON_MISSING", "say why: the reason goes into the audit log").field("reason"))
             }
-            Some(_) => Ok(self.optional(headers)),
+            Some(_) => self.optional(headers),
         }
     }
 
-    pub(super) fn optional(self, headers: &HeaderMap) -> Wish {
-        Wish { actor: actor(headers), reason: self.reason, until: self.until }
+    pub(super) fn optional(self, headers: &HeaderMap) -> Result<Wish, Problem> {
+        if self.reason.as_ref().is_some_and(|reason| reason.len() > LONGEST_REASON) {
+            return Err(Problem::bad_request(format!("a reason has at most {LONGEST_REASON} bytes")).field("reason"));
+        }
+        Ok(Wish { actor: actor(headers), reason: self.reason, until: self.until })
     }
 }
 

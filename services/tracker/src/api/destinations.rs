@@ -48,7 +48,7 @@ pub(super) async fn resume(
     headers: HeaderMap,
     Told(reason): Told<Reason>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    act(&api, Act::Resume, &name, &reason.optional(&headers)).await
+    act(&api, Act::Resume, &name, &reason.optional(&headers)?).await
 }
 
 async fn act(api: &Api, act: Act, name: &str, wish: &Wish) -> Result<(StatusCode, Json<Value>), Problem> {

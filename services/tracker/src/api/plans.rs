@@ -46,7 +46,7 @@ pub(super) async fn make(State(api): State<Api>, headers: HeaderMap, Told(told):
     api.settled()?;
     let letters = letters::meant(&api, &told.filter, "replay").await?;
     let acts = api.acts()?;
-    let wish = Reason { reason: told.reason, until: None }.optional(&headers);
+    let wish = Reason { reason: told.reason, until: None }.optional(&headers)?;
     let id = acts.plan(&wish, told.filter).await?;
     let place = format!("/api/v1/replay-plans/{id}");
     let body = json!({ "version": 1, "id": id, "letters": letters });
@@ -62,7 +62,7 @@ pub(super) async fn run(
     let plan = find(&api, &id).await?;
     refuse(&api, &plan).await?;
     let acts = api.acts()?;
-    let command_id = acts.on_plan(&reason.optional(&headers), Act::Run, &id).await?;
+    let command_id = acts.on_plan(&reason.optional(&headers)?, Act::Run, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "version": 1, "command_id": command_id }))))
 }
 
@@ -110,6 +110,6 @@ pub(super) async fn cancel(
     if matches!(plan.state, PlanState::Done | PlanState::Cancelled) {
         return Err(Problem::new(409, "PLAN_ENDED", format!("{id} has ended already")));
     }
-    let command_id = acts.on_plan(&reason.optional(&headers), Act::Cancel, &id).await?;
+    let command_id = acts.on_plan(&reason.optional(&headers)?, Act::Cancel, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "version": 1, "command_id": command_id }))))
 }

@@ -144,7 +144,7 @@ pub(super) async fn resend(
     headers: HeaderMap,
     Told(reason): Told<Reason>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    act(&api, Act::Resend, &domain, on, &reason.optional(&headers)).await
+    act(&api, Act::Resend, &domain, on, &reason.optional(&headers)?).await
 }
 
 pub(super) async fn block(
@@ -164,7 +164,7 @@ pub(super) async fn unblock(
     headers: HeaderMap,
     Told(reason): Told<Reason>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    act(&api, Act::Unblock, &domain, on, &reason.optional(&headers)).await
+    act(&api, Act::Unblock, &domain, on, &reason.optional(&headers)?).await
 }
 
 async fn act(api: &Api, act: Act, domain: &str, on: On, wish: &Wish) -> Result<(StatusCode, Json<Value>), Problem> {

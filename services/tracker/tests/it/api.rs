@@ -251,3 +251,14 @@ async fn the_doctor_learns_landscape_clock_and_disk() {
     assert!(about["store"]["free_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{about}");
     assert_eq!(about["destinations"][0]["state"], "unknown", "no sink has spoken: {about}");
 }
+
+#[tokio::test]
+async fn a_reason_and_a_body_have_a_bound_that_is_named() {
+    let served = served(&Log::default(), true).await;
+    let (status, problem) = served.post("destinations/mes-ulm/pause", json!({"reason": "x".repeat(5_000)})).await;
+    assert_eq!((status, problem["field"].as_str()), (StatusCode::BAD_REQUEST, Some("reason")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("4096"), "{problem}");
+    let ids: Vec<String> = (0..40_000).map(|number| format!("mes-ulm/item/3@{number}")).collect();
+    let (status, problem) = served.post("replay-plans", json!({"filter": {"ids": ids}})).await;
+    assert_eq!((status, problem["code"].as_str()), (StatusCode::BAD_REQUEST, Some("BAD_REQUEST")), "{problem}");
+}

@@ -17,6 +17,7 @@ use registry::Registry;
 use serde_json::{Value, json};
 use service::Health;
 
+use super::stub::Stub;
 use crate::{processor::Validator, shared::Shared, view::View};
 
 const SLOTS: u32 = 2;
@@ -120,11 +121,14 @@ fn change_id(sequence: i64) -> ChangeId {
     ChangeId(uuid::Uuid::from_u128(u128::try_from(sequence).unwrap()))
 }
 
-/// One worker that owns all slots, and the topics it wrote.
+/// One worker that owns all slots, and the topics it wrote. It knows the schemas that it writes, and asks for others.
 pub(super) struct Driver {
     // What `prepare` blocks on, as in a worker thread.
     runtime: tokio::runtime::Runtime,
+    registry: Stub,
     shared: Arc<Shared>,
+    /// Reads what any process of the test wrote.
+    reader: Reader,
     validator: Validator,
     now: Timestamp,
     offset: i64,
@@ -134,7 +138,10 @@ pub(super) struct Driver {
 
 impl Driver {
     pub(super) fn new() -> Self {
-        let shared = Arc::new(shared());
+        let registry = Stub::start();
+        let shared = Arc::new(shared(&registry, 0));
+        let reader = Reader::default();
+        (0..3).for_each(|process| Writer::new(ids(process).collect()).teach(&reader));
         let mut validator = Validator::new(Arc::clone(&shared), 0);
         for slot in 0..2 {
             validator.assigned(Slot(slot));
@@ -142,7 +149,7 @@ impl Driver {
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let now = "2026-11-25T12:00:00Z".parse().unwrap();
-        Self { runtime, shared, validator, now, offset: 0, log: Vec::new(), aborts_next: false }
+        Self { runtime, registry, shared, reader, validator, now, offset: 0, log: Vec::new(), aborts_next: false }
     }
 
     pub(super) fn send(&mut self, draft: Draft) -> Told {
@@ -176,8 +183,12 @@ impl Driver {
 
     /// One turn of the loop with a batch.
     pub(super) fn step(&mut self, records: Vec<Record>) -> Vec<Told> {
-        self.prepare(&records).unwrap();
+        // As the loop does, which lets a slot wait until its schemas are answered for.
+        let is_ready = (0..100).any(|_| self.prepare(&records).is_empty());
+        assert!(is_ready, "waits for ever");
+        let entered = self.runtime.enter();
         let woken = self.validator.wake(self.now).unwrap();
+        drop(entered);
         let outcomes = self.validator.process(&records, self.now).unwrap();
         assert_eq!(outcomes.len(), records.len(), "one outcome per record");
         let mut written: Vec<Outgoing> = woken.into_iter().flat_map(|(_, outgoing)| outgoing).collect();
@@ -197,6 +208,11 @@ impl Driver {
             written.extend(outgoing);
             told.push(what);
         }
+        for out in &written {
+            assert!(out.fits(), "{} bytes for {}", out.size(), out.topic);
+            let mut reread = out.value.iter();
+            assert!(out.topic.contains("golden") || reread.all(|value| avro::schema_id(value).is_ok()));
+        }
         if std::mem::take(&mut self.aborts_next) {
             self.validator.aborted();
         } else {
@@ -211,7 +227,7 @@ impl Driver {
         self.step(Vec::new());
     }
 
-    pub(super) fn prepare(&mut self, records: &[Record]) -> Result<(), Transient> {
+    pub(super) fn prepare(&mut self, records: &[Record]) -> BTreeMap<Slot, Transient> {
         let _entered = self.runtime.enter();
         self.validator.prepare(records)
     }
@@ -328,13 +344,27 @@ impl Driver {
         self.shared.view.put(&self.shared.reader, draft.record, Some(&bytes));
     }
 
-    /// A new process that knows no schema while it restores.
-    pub(super) fn restart_before_the_registry(&mut self) {
-        self.shared = Arc::new(shared_with(Reader::default()));
+    /// A new process whose schemas have other ids, so that it knows none of what lies in the topics.
+    pub(super) fn restart_with_other_ids(&mut self) {
+        self.shared = Arc::new(shared(&self.registry, 1));
         self.restart();
-        for (schema, id) in ids() {
-            self.shared.reader.learn(id, schema.text());
-        }
+    }
+
+    pub(super) fn registry(&self) -> &Stub {
+        &self.registry
+    }
+
+    /// As the loop does with what no broker takes.
+    pub(super) fn hand_back(&mut self, outgoing: &Outgoing, cause: Option<&Record>) {
+        self.validator.unwritable(outgoing, cause);
+    }
+
+    /// Puts a record into the topics as if somebody else had written it.
+    pub(super) fn find(&mut self, topic: &str, record: &str, value: Vec<u8>) {
+        let place = Topical::parse(record).unwrap();
+        let topic = format!("mdm.{topic}");
+        let key = if topic.contains("golden") { place.key.to_string() } else { place.to_string() };
+        self.log.push(Outgoing { topic, slot: place.slot(SLOTS), key, value: Some(value), headers: Vec::new() });
     }
 
     /// A new process: nothing but the topics.
@@ -367,11 +397,11 @@ impl Driver {
     pub(super) fn golden(&self, record: &str) -> Option<Golden> {
         let record = Topical::parse(record).unwrap();
         let bytes = self.last(&self.shared.topics.golden(record.domain), record.key.as_str())?;
-        Some(self.shared.reader.decode_golden(record.domain, bytes).unwrap())
+        Some(self.reader.decode_golden(record.domain, bytes).unwrap())
     }
 
     pub(super) fn held(&self, record: &str) -> Vec<HeldChange> {
-        let held = self.last(&self.shared.topics.held(), record).map(|bytes| self.shared.reader.decode::<Held>(bytes).unwrap());
+        let held = self.last(&self.shared.topics.held(), record).map(|bytes| self.reader.decode::<Held>(bytes).unwrap());
         held.unwrap_or_default().waiting
     }
 
@@ -382,7 +412,7 @@ impl Driver {
 
     pub(super) fn letters(&self) -> Vec<DeadLetter> {
         let letters = self.log.iter().filter(|out| out.topic == self.shared.topics.dlq("validator"));
-        letters.map(|out| self.shared.reader.decode(out.value.as_deref().unwrap()).unwrap()).collect()
+        letters.map(|out| self.reader.decode(out.value.as_deref().unwrap()).unwrap()).collect()
     }
 
     /// How often a topic (without its domain) got a record of this key.
@@ -399,21 +429,15 @@ impl Driver {
     }
 }
 
-fn ids() -> impl Iterator<Item = (Schema, i32)> {
-    Schema::ALL.iter().copied().zip(1..)
+/// The ids of a process.
+fn ids(process: i32) -> impl Iterator<Item = (Schema, i32)> {
+    Schema::ALL.iter().copied().zip(process * 100 + 1..)
 }
 
-fn shared() -> Shared {
-    let reader = Reader::default();
-    for (schema, id) in ids() {
-        reader.learn(id, schema.text());
-    }
-    shared_with(reader)
-}
-
-fn shared_with(reader: Reader) -> Shared {
-    let mut registry = registry::Config::new(vec!["http://127.0.0.1:1".to_owned()]);
+fn shared(stub: &Stub, process: i32) -> Shared {
+    let mut registry = registry::Config::new(vec![stub.url.clone()]);
     registry.retry_for = std::time::Duration::ZERO;
+    registry.unknown_after = std::time::Duration::ZERO;
     let mut domains = BTreeMap::new();
     for (domain, owner) in [(Domain::Customer, "crm"), (Domain::Item, "erp"), (Domain::Reference, "erp")] {
         domains.insert(domain, DomainPolicy::new(domain, owner));
@@ -437,8 +461,8 @@ fn shared_with(reader: Reader) -> Shared {
     Shared::new(
         Arc::new(landscape),
         Topics::new("mdm."),
-        Arc::new(reader),
-        Writer::new(ids().collect()),
+        Arc::new(Reader::default()),
+        Writer::new(ids(process).collect()),
         Registry::new(registry).unwrap(),
         Arc::new(View::default()),
         Health::default(),

@@ -1,13 +1,15 @@
 //! The validator alone on a real Kafka: changes written by hand, whatever they look like, and kills while something waits.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use avro::Schema;
 use devstack::{Stack, StackOptions};
 use kafka::Producer;
 use millrace_e2e::{Look, check, landscape, until};
-use model::{Change, ChangeId, ChangeMeta, Data, Domain, Operation, Outgoing, RecordKey, Slot, Timestamp};
+use model::{
+    Change, ChangeId, ChangeMeta, Data, Domain, Operation, Outgoing, Receipt, ReceiptOutcome, RecordKey, Slot, Timestamp,
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::{Value, json};
 
@@ -24,7 +26,11 @@ struct Alone {
 
 impl Alone {
     async fn start() -> Result<Self> {
-        let mut options = StackOptions::new(landscape("load"));
+        Self::start_with(&landscape("load")).await
+    }
+
+    async fn start_with(folder: &Path) -> Result<Self> {
+        let mut options = StackOptions::new(folder.to_owned());
         options.session_timeout = Some(Duration::from_secs(6));
         let mut stack = Stack::start(options).await?;
         tokio::task::block_in_place(|| {
@@ -204,4 +210,61 @@ async fn what_waits_is_released_once_whatever_is_killed_meanwhile() -> Result<()
     assert_eq!(alone.look.held().await?.len(), 0, "nothing waits any more");
     assert_eq!(alone.look.letters("validator").await?, []);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmation_that_comes_right_after_a_start_is_a_revision() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    crate::rights::with_a_neighbour(folder.path())?;
+    // Items are followed by nobody here, so that a process that just started has met none of their schemas.
+    let mes = folder.path().join("destinations/mes.yaml");
+    fs::write(&mes, fs::read_to_string(&mes)?.replace("customer: {mapping: plant/customer.j2", "item: {mapping: plant/item.j2"))?;
+    let mut alone = Alone::start_with(folder.path()).await?;
+    for outgoing in [alone.unit()?, alone.item("P-1")?] {
+        alone.producer.send(&outgoing).await?;
+    }
+    let seen = alone.golden_keys(Domain::Item, 1).await?;
+    let golden = seen[0].golden.clone().context("a golden record")?;
+    tokio::task::block_in_place(|| {
+        alone.stack.fleet.kill("validator")?;
+        alone.stack.fleet.start_again("validator")?;
+        alone.stack.fleet.wait_ready(PATIENCE)
+    })?;
+    let receipt = Receipt {
+        destination: "mes".to_owned(),
+        domain: Domain::Item,
+        key: seen[0].key.clone(),
+        change_id: golden.meta.change_id,
+        revision: golden.meta.revision,
+        outcome: ReceiptOutcome::Accepted,
+        note: None,
+        attempt: 1,
+        connector: "http".to_owned(),
+        reference: None,
+        external_id: Some("100045".to_owned()),
+        code: None,
+        text: None,
+        occurred_at: golden.meta.occurred_at,
+        offered_at: golden.meta.accepted_at,
+        answered_at: golden.meta.accepted_at,
+        cause: model::Cause::Normal,
+        letter: None,
+        seq: 1,
+        previous_hash: String::new(),
+        hash: String::new(),
+    };
+    let topic = alone.stack.topics.receipt("mes");
+    let registry = registry::Registry::new(alone.stack.registry())?;
+    let writer = registry.writer(&[(Schema::Receipt, topic.clone())]).await?;
+    let place = model::Topical::new(Domain::Item, receipt.key.clone());
+    let value = Some(writer.encode(&receipt)?);
+    let outgoing = Outgoing { topic, slot: place.slot(alone.slots), key: place.to_string(), value, headers: Vec::new() };
+    alone.producer.send(&outgoing).await?;
+    until("the confirmed revision", PATIENCE, || async {
+        let seen = alone.look.golden(Domain::Item).await.map_err(|error| format!("{error:#}"))?;
+        let confirmed = seen.iter().filter_map(|seen| seen.golden.as_ref()).find(|golden| golden.meta.revision == 2);
+        let number = confirmed.and_then(|golden| golden.meta.confirmations.get("mes")).and_then(|by| by.external_id.clone());
+        if number.as_deref() == Some("100045") { Ok(()) } else { Err(format!("{} revisions", seen.len())) }
+    })
+    .await
 }
