@@ -7,7 +7,7 @@ use std::{
 
 use model::{
     AuditEntry, Change, ChangeMeta, Command, Cursor, Customer, Data, DeadLetter, DestinationStatus, Domain, FindingReport,
-    Golden, GoldenMeta, Held, Item, Ledger, LetterStatus, Plan, Receipt, Reference, WorkCenter, data::Versioned,
+    Golden, GoldenMeta, Held, Item, Ledger, LetterStatus, Plan, Receipt, Reference, SourceStatus, WorkCenter, data::Versioned,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_avro_fast::{
@@ -35,7 +35,20 @@ macro_rules! wire {
     };
 }
 
-wire!(Held, FindingReport, Receipt, Ledger, DestinationStatus, Command, DeadLetter, LetterStatus, Plan, Cursor, AuditEntry);
+wire!(
+    Held,
+    FindingReport,
+    Receipt,
+    Ledger,
+    DestinationStatus,
+    Command,
+    DeadLetter,
+    LetterStatus,
+    Plan,
+    SourceStatus,
+    Cursor,
+    AuditEntry
+);
 
 /// Encoding went wrong: always our own fault, never the record's.
 #[derive(Debug, thiserror::Error)]

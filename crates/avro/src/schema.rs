@@ -54,6 +54,7 @@ schemas! {
     Receipt "receipt.avsc" "`receipt.<destination>`",
     Ledger "ledger.avsc" "`ledger.<destination>`",
     DestinationStatus "destination.avsc" "`destination`",
+    SourceStatus "source.avsc" "`source`",
     Command "command.avsc" "`command.<stage>`",
     DeadLetter "dlq.avsc" "`dlq.<stage>`",
     LetterStatus "deadletter.avsc" "`deadletter`",

@@ -60,6 +60,11 @@ impl Topics {
         self.name(&TopicKind::Destination)
     }
 
+    #[must_use]
+    pub fn source(&self) -> String {
+        self.name(&TopicKind::Source)
+    }
+
     /// A destination, a source, `validator` or `replayer`.
     #[must_use]
     pub fn command(&self, stage: &str) -> String {
@@ -111,6 +116,7 @@ impl Topics {
                 "held" => Some(TopicKind::Held),
                 "finding" => Some(TopicKind::Finding),
                 "destination" => Some(TopicKind::Destination),
+                "source" => Some(TopicKind::Source),
                 "deadletter" => Some(TopicKind::Deadletter),
                 "plan" => Some(TopicKind::Plan),
                 "audit" => Some(TopicKind::Audit),
@@ -143,6 +149,7 @@ pub enum TopicKind {
     Receipt(String),
     Ledger(String),
     Destination,
+    Source,
     Command(String),
     Dlq(String),
     Deadletter,
@@ -163,6 +170,7 @@ impl TopicKind {
             TopicKind::Receipt(destination) => ("receipt", Some(destination)),
             TopicKind::Ledger(destination) => ("ledger", Some(destination)),
             TopicKind::Destination => ("destination", None),
+            TopicKind::Source => ("source", None),
             TopicKind::Command(stage) => ("command", Some(stage)),
             TopicKind::Dlq(stage) => ("dlq", Some(stage)),
             TopicKind::Deadletter => ("deadletter", None),
@@ -183,6 +191,7 @@ impl TopicKind {
             TopicKind::Receipt(_) => Schema::Receipt,
             TopicKind::Ledger(_) => Schema::Ledger,
             TopicKind::Destination => Schema::DestinationStatus,
+            TopicKind::Source => Schema::SourceStatus,
             TopicKind::Command(_) => Schema::Command,
             TopicKind::Dlq(_) => Schema::DeadLetter,
             TopicKind::Deadletter => Schema::LetterStatus,
@@ -344,6 +353,7 @@ pub fn topic_specs(
                 kinds.extend(names(destinations, &[]).into_iter().map(|name| (declaration, TopicKind::Ledger(name))));
             }
             "destination" => kinds.push((declaration, TopicKind::Destination)),
+            "source" => kinds.push((declaration, TopicKind::Source)),
             "command.<stage>" => {
                 kinds.extend(with(&["validator", "replayer"]).into_iter().map(|name| (declaration, TopicKind::Command(name))))
             }

@@ -66,11 +66,17 @@ pub fn rate(filter: &PlanFilter) -> f64 {
     f64::from(if filter.rate > 0 { filter.rate } else { DEFAULT_RATE })
 }
 
-/// Whether a letter is one of the filter's: it waits for somebody, and every set field matches.
+/// Whether a letter is one of the filter's: it waits for somebody, and every set field matches. A discarded one only where its id, or
+/// the discarded ones, are asked for.
 #[must_use]
 pub fn matches(filter: &PlanFilter, status: &LetterStatus) -> bool {
     let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| Some(wanted) == found);
-    matches!(status.state, LetterState::Open | LetterState::Expired)
+    let is_meant = match status.state {
+        LetterState::Open | LetterState::Expired => !filter.discarded,
+        LetterState::Discarded => filter.discarded || filter.ids.contains(&status.id.0),
+        LetterState::Replaying | LetterState::Resolved | LetterState::Superseded | LetterState::Unknown => false,
+    };
+    is_meant
         && (filter.ids.is_empty() || filter.ids.contains(&status.id.0))
         && is(&filter.system, Some(&status.system))
         && is(&filter.domain, status.domain.map(model::Domain::name))
@@ -207,6 +213,15 @@ mod tests {
             (PlanFilter { since: Some(Timestamp::from_micros(NOW.micros() + 1)), ..base }, false),
         ] {
             assert_eq!(matches(&filter, &status), expected, "{filter:?}");
+        }
+        let discarded = LetterStatus { state: LetterState::Discarded, ..status.clone() };
+        for (filter, of_open, of_discarded) in [
+            (PlanFilter { ids: vec![status.id.0.clone()], ..PlanFilter::default() }, true, true),
+            (PlanFilter { all: true, ..PlanFilter::default() }, true, false),
+            (PlanFilter { discarded: true, ..PlanFilter::default() }, false, true),
+            (PlanFilter { discarded: true, code: some("OTHER"), ..PlanFilter::default() }, false, false),
+        ] {
+            assert_eq!((matches(&filter, &status), matches(&filter, &discarded)), (of_open, of_discarded), "{filter:?}");
         }
         for state in [LetterState::Replaying, LetterState::Resolved, LetterState::Superseded, LetterState::Discarded] {
             assert!(!matches(&PlanFilter { all: true, ..PlanFilter::default() }, &LetterStatus { state, ..status.clone() }));

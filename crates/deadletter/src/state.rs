@@ -80,7 +80,8 @@ pub enum NotMoved {
     NoSuchMove { from: LetterState, to: LetterState },
 }
 
-/// Whether a letter may go from one state to another. A closed letter opens again only through its record, not through a move.
+/// Whether a letter may go from one state to another. A discard can be taken back by sending the letter again; what arrived stays
+/// closed, and opens again only through its record.
 #[must_use]
 pub const fn may_move(from: LetterState, to: LetterState) -> bool {
     use LetterState::{Discarded, Expired, Open, Replaying, Resolved, Superseded, Unknown};
@@ -89,7 +90,8 @@ pub const fn may_move(from: LetterState, to: LetterState) -> bool {
         Replaying => matches!(to, Open | Resolved | Superseded | Discarded),
         // Its bytes are gone; the newest state can still be sent.
         Expired => matches!(to, Replaying | Resolved | Superseded | Discarded),
-        Resolved | Superseded | Discarded | Unknown => false,
+        Discarded => matches!(to, Replaying | Resolved | Superseded),
+        Resolved | Superseded | Unknown => false,
     }
 }
 
@@ -183,7 +185,7 @@ pub(crate) mod tests {
             (Expired, &[Replaying, Resolved, Superseded, Discarded]),
             (Resolved, &[]),
             (Superseded, &[]),
-            (Discarded, &[]),
+            (Discarded, &[Replaying, Resolved, Superseded]),
         ] {
             for to in LetterState::SYMBOLS {
                 assert_eq!(may_move(from, *to), allowed.contains(to), "{} → {}", from.name(), to.name());
@@ -219,11 +221,11 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn however_moves_follow_each_other_hops_count_sends_and_closed_stays_closed(moves in proptest::collection::vec(state(), 0..30)) {
+        fn however_moves_follow_each_other_hops_count_sends_and_what_arrived_stays_closed(moves in proptest::collection::vec(state(), 0..30)) {
             let mut now = status("a");
             let mut sends = 0;
             for to in moves {
-                let was_closed = matches!(now.state, LetterState::Resolved | LetterState::Superseded | LetterState::Discarded);
+                let was_closed = matches!(now.state, LetterState::Resolved | LetterState::Superseded);
                 if let Ok(next) = apply(&now, wanted(now.state, to), NOW) {
                     prop_assert!(!was_closed);
                     sends += i32::from(to == LetterState::Replaying);

@@ -66,6 +66,12 @@ impl Breaker {
         self.open.map(|open| open.since)
     }
 
+    /// When a destination that counts as down is asked again.
+    #[must_use]
+    pub fn next_probe(&self) -> Option<Timestamp> {
+        self.open.map(|open| open.next_probe)
+    }
+
     /// Whether a call may go; changes nothing.
     #[must_use]
     pub fn passage(&self, now: Timestamp) -> Passage {

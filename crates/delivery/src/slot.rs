@@ -227,6 +227,9 @@ impl<P: Clone> SlotState<P> {
                         return self.park(key.clone(), queued, exhausted(answer), offered_at, now);
                     }
                     queued.due = Some(now.plus(wait));
+                    if !is_newer_queued {
+                        return self.retry(key.clone(), queued, &answer, now);
+                    }
                 } else {
                     queued.due = None;
                 }

@@ -99,6 +99,18 @@ impl Traffic {
         self.breaker.open_since()
     }
 
+    /// Until when it asked to be left alone.
+    #[must_use]
+    pub fn throttled_until(&self) -> Option<Timestamp> {
+        self.throttled_until
+    }
+
+    /// When a destination that counts as down is asked again.
+    #[must_use]
+    pub fn next_probe(&self) -> Option<Timestamp> {
+        self.breaker.next_probe()
+    }
+
     /// Asks for one more call and books it when granted.
     pub fn ask(&mut self, now: Timestamp) -> Grant {
         if let Some(until) = self.throttled_until.filter(|until| now < *until) {

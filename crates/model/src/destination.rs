@@ -31,6 +31,11 @@ pub struct DestinationStatus {
     pub since: Timestamp,
     #[serde(default)]
     pub reason: Option<String>,
+    /// Unavailable, or ok and asking to be left alone: the code of its last answer, and when it is asked again.
+    #[serde(default)]
+    pub code: Option<String>,
+    #[serde(default)]
+    pub next_at: Option<Timestamp>,
     /// Paused: who and until when.
     #[serde(default)]
     pub by: Option<String>,

@@ -35,6 +35,9 @@ pub struct PlanFilter {
     /// Also to a destination that is paused or unavailable: it waits there.
     #[serde(default)]
     pub queue: bool,
+    /// The discarded letters instead of the open ones.
+    #[serde(default)]
+    pub discarded: bool,
     /// At most this many letters; 0 means the default of 1,000.
     #[serde(default)]
     pub limit: i32,

@@ -19,7 +19,8 @@ use crate::{
 pub(crate) enum Command {
     /// Open dead letters, the newest first
     #[command(
-        after_help = "Examples:\n  millrace dlq list --destination mes-ulm --since 24h\n  millrace dlq list --state all --key 4711/C"
+        after_help = "Examples:\n  millrace dlq list --destination mes-ulm --since 24h\n  millrace dlq list --state all --key 4711/C\n  \
+            millrace dlq list --state discarded --destination mes-ulm"
     )]
     List(list::Args),
     /// One letter: what happened, who can fix it, what differs, what was tried
@@ -32,7 +33,7 @@ pub(crate) enum Command {
     Replay(replay::Args),
     /// Give up on letters, with a reason
     #[command(after_help = "Examples:\n  millrace dlq discard mes-ulm/item/3@1851 --reason \"scrapped\"\n  \
-        millrace dlq discard --all --destination mes-ulm --reason \"line retired\" --confirm mes-ulm")]
+        millrace dlq discard --all --destination mes-ulm --reason \"line retired\" --confirm mes-ulm --yes")]
     Discard(discard::Args),
 }
 

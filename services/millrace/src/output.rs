@@ -162,9 +162,15 @@ pub(crate) fn grid(titles: Option<&[&str]>, right: &[bool], rows: impl Iterator<
 /// Words of state in colour, beside the words themselves: colour never says anything alone.
 pub(crate) fn paint(text: &str) -> String {
     let mut painted = text.to_owned();
-    for (word, colour) in
-        [("REFUSED", "31"), ("LATE", "31"), ("UNAVAILABLE", "31"), ("PAUSED", "33"), ("RESYNCING", "33"), ("waiting", "33")]
-    {
+    for (word, colour) in [
+        ("REFUSED", "31"),
+        ("LATE", "31"),
+        ("UNAVAILABLE", "31"),
+        ("SILENT", "31"),
+        ("PAUSED", "33"),
+        ("RESYNCING", "33"),
+        ("waiting", "33"),
+    ] {
         painted = painted.replace(word, &format!("\u{1b}[{colour}m{word}\u{1b}[0m"));
     }
     painted

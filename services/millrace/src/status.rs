@@ -26,16 +26,14 @@ pub(crate) async fn run(global: &Global) -> Outcome {
         output::write_text(&format!("\nHeld, not golden yet: {held}"))?;
     }
     let needs = at(overview, "needs_a_person").as_array().cloned().unwrap_or_default();
-    if needs.is_empty() {
-        output::write_text("\nNothing needs a person.")?;
-    } else {
-        output::write_text(&format!("\n{}", person(&needs)))?;
+    let is_whole = at(overview, "caught_up") != &Value::Bool(false);
+    match (needs.is_empty(), is_whole) {
+        (true, true) => output::write_text("\nNothing needs a person.")?,
+        (true, false) => output::write_text("\nNothing needs a person as far as the tracker has read.")?,
+        (false, _) => output::write_text(&format!("\n{}", person(&needs)))?,
     }
-    if at(overview, "caught_up") == &Value::Bool(false) {
+    if !is_whole {
         out.hint("The tracker is still reading the topics; the numbers are rising.");
-    }
-    if let Some(next) = next(&needs) {
-        out.hint(&format!("Next: {next}"));
     }
     Ok(Done::Yes)
 }
@@ -70,7 +68,13 @@ fn held(overview: &Value) -> String {
 
 fn cell_text(cell: &Value, system: &Value, now: Timestamp, wide: bool) -> String {
     if text(cell, "role") == "source" {
-        return "source".to_owned();
+        let since = output::instant(cell, "since").map(|since| words::age_at(since, now)).unwrap_or_default();
+        return match text(cell, "state").as_str() {
+            "unavailable" => format!("source UNAVAILABLE {since}"),
+            "silent" => "source SILENT".to_owned(),
+            "unknown" => "source, not read yet".to_owned(),
+            _ => "source".to_owned(),
+        };
     }
     let since = output::instant(system, "since").map(|since| words::age_at(since, now)).unwrap_or_default();
     let waiting = integer(cell, "waiting") + integer(cell, "sent");
@@ -104,11 +108,10 @@ fn person(needs: &[Value]) -> String {
             text(need, "text"),
             text(need, "turn")
         ));
+        let then = text(need, "then");
+        if !then.is_empty() {
+            lines.push(format!("     {then}"));
+        }
     }
     lines.join("\n")
-}
-
-fn next(needs: &[Value]) -> Option<String> {
-    let first = needs.iter().find(|need| !text(need, "code").is_empty())?;
-    Some(format!("millrace dlq list --destination {} --code {}", text(first, "system"), text(first, "code")))
 }

@@ -38,11 +38,12 @@ pub(crate) fn clock(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// The same with milliseconds, for traces.
-pub(crate) fn precise(at: Timestamp) -> String {
+pub(crate) fn precise(at: Timestamp, now: Timestamp) -> String {
     let text = at.to_string();
     let time = text.get(11..).unwrap_or(&text).trim_end_matches('Z');
     let (whole, part) = time.split_once('.').unwrap_or((time, ""));
-    format!("{whole}.{:0<3.3}", part)
+    let day = if at.date() == now.date() { String::new() } else { format!("{} ", text.get(..10).unwrap_or_default()) };
+    format!("{day}{whole}.{:0<3.3}", part)
 }
 
 /// `1 letter`, `2 letters`.
@@ -160,8 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn traces_show_milliseconds() {
-        assert_eq!(precise("2026-11-25T11:42:07.12Z".parse().unwrap()), "11:42:07.120");
-        assert_eq!(precise("2026-11-25T11:42:07Z".parse().unwrap()), "11:42:07.000");
+    fn traces_show_milliseconds_and_the_date_where_it_is_not_today() {
+        let now: Timestamp = "2026-11-25T12:00:00Z".parse().unwrap();
+        assert_eq!(precise("2026-11-25T11:42:07.12Z".parse().unwrap(), now), "11:42:07.120");
+        assert_eq!(precise("2026-11-24T11:42:07Z".parse().unwrap(), now), "2026-11-24 11:42:07.000");
     }
 }

@@ -7,9 +7,9 @@ use std::{
 
 use avro::{Schema, TopicSpec};
 use connect::file::Folder;
-use kafka::Transactor;
+use kafka::{Producer, Transactor};
 use landscape::SourceConnector;
-use model::Domain;
+use model::{Domain, StreamStatus, Timestamp};
 use service::{CancellationToken, Context, Exit, Health};
 
 use crate::{
@@ -19,6 +19,8 @@ use crate::{
     files::{Files, Trouble},
     memory::Memory,
     poll::Poll,
+    position::{self, PollPosition},
+    status::{Board, Speaker},
     writer::{self, Complaint, EPOCH_BEHIND, Writer},
 };
 
@@ -31,6 +33,7 @@ pub struct App {
     writer: Writer,
     connector: Connector,
     commands: Commands,
+    board: Arc<Board>,
     health: Health,
 }
 
@@ -38,6 +41,30 @@ pub struct App {
 enum Connector {
     Files(Files),
     Poll(Poll),
+}
+
+impl Connector {
+    /// When a source that could not be read is asked again; none where it is looked at all the time.
+    fn next_at(&self) -> Option<Timestamp> {
+        match self {
+            Connector::Files(_) => None,
+            Connector::Poll(poll) => Some(writer::now().plus(poll.next_in())),
+        }
+    }
+}
+
+/// How far each stream was read.
+fn streams(capture: &Capture) -> Vec<StreamStatus> {
+    let streams = capture.source().streams.iter().enumerate();
+    let status = |(index, stream): (usize, &landscape::Stream)| StreamStatus {
+        stream: stream.name.clone(),
+        domain: stream.domain.name().to_owned(),
+        cursor: match stream.input {
+            landscape::Input::Path { .. } => position::read::<PollPosition>(capture.memory.position(index)).since,
+            landscape::Input::Files { .. } => None,
+        },
+    };
+    streams.map(status).collect()
 }
 
 impl service::App for App {
@@ -59,6 +86,13 @@ impl service::App for App {
         let registry = Arc::new(registry::Registry::new(settings).map_err(Exit::config)?);
         let codec = codec(&context, &registry, &domains).await?;
 
+        let speaker = Speaker {
+            source: source.name.clone(),
+            policy_version: context.landscape.policy_version.clone(),
+            topic: context.topics.source(),
+            codec: codec.clone(),
+            producer: Producer::new(&client).map_err(Exit::config)?,
+        };
         // Fence the predecessor first: what it left behind is read after that, and it can add nothing.
         let prefix = context.topics.prefix();
         let id = format!("{prefix}publisher.{}", source.name);
@@ -80,7 +114,9 @@ impl service::App for App {
             .with_traces(context.traces.clone());
         let slots = context.landscape.kafka.slots;
         let commands = Commands::follow(&writer, &context.topics, &capture, slots, context.stop.clone())?;
-        Ok(Self { capture, writer, connector, commands, health: context.health })
+        let board = Arc::new(Board::new(streams(&capture)));
+        tokio::spawn(speaker.run(Arc::clone(&board), context.stop.clone()));
+        Ok(Self { capture, writer, connector, commands, board, health: context.health })
     }
 
     async fn run(mut self, stop: CancellationToken) -> Result<(), Exit> {
@@ -111,6 +147,7 @@ impl service::App for App {
                 Ok(true) => {
                     complaint.settle(&name);
                     self.health.ready("source");
+                    self.board.read(streams(&self.capture));
                     succeeded(&name);
                 }
                 Ok(false) => {}
@@ -119,6 +156,7 @@ impl service::App for App {
                     // What was read before the trouble is good: nothing of it waits for the source.
                     self.writer.commit(self.capture.batch()).await?;
                     complaint.tell(&name, &trouble.to_string());
+                    self.board.failed(&trouble.to_string(), self.connector.next_at());
                     self.health.not_ready("source", trouble.to_string());
                 }
             }
@@ -139,14 +177,18 @@ fn connector(context: &Context<Args>, declared: &SourceConnector) -> Result<Conn
 /// The topics that this publisher reads and writes.
 fn touched(context: &Context<Args>, domains: &[Domain]) -> Vec<TopicSpec> {
     let (topics, source) = (&context.topics, context.args.source.as_str());
-    let mut own = vec![topics.cursor(source), topics.command(source), topics.dlq(source)];
+    let mut own = vec![topics.cursor(source), topics.command(source), topics.dlq(source), topics.source()];
     own.extend(domains.iter().map(|domain| topics.change(*domain)));
     context.landscape.topic_specs(topics).into_iter().filter(|spec| own.contains(&spec.name)).collect()
 }
 
 async fn codec(context: &Context<Args>, registry: &registry::Registry, domains: &[Domain]) -> Result<avro::Writer, Exit> {
     let source = &context.args.source;
-    let mut subjects = vec![(Schema::Cursor, context.topics.cursor(source)), (Schema::DeadLetter, context.topics.dlq(source))];
+    let mut subjects = vec![
+        (Schema::Cursor, context.topics.cursor(source)),
+        (Schema::DeadLetter, context.topics.dlq(source)),
+        (Schema::SourceStatus, context.topics.source()),
+    ];
     subjects.extend(domains.iter().map(|domain| (Schema::change(*domain), context.topics.change(*domain))));
     context.wait_for("registry", || registry.writer(&subjects)).await
 }

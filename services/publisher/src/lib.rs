@@ -23,6 +23,7 @@ mod letter;
 mod memory;
 mod poll;
 mod position;
+mod status;
 mod writer;
 
 pub use app::App;

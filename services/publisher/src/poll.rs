@@ -37,6 +37,11 @@ impl Poll {
         Self { source, interval, overlap, sweep, next_poll: now, next_sweep: now, was_away: true }
     }
 
+    /// How long until the source is asked again.
+    pub(crate) fn next_in(&self) -> Duration {
+        self.next_poll.saturating_duration_since(Instant::now())
+    }
+
     /// Polls what is due. True: something was asked.
     pub(crate) async fn turn(
         &mut self,

@@ -17,7 +17,8 @@ pub(crate) struct Head {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     letters: BTreeMap<LetterId, LetterStatus>,
-    /// Letters that wait for an outcome, by the key of their record.
+    /// Letters that may still move, by the key of their record: those that wait for an outcome, and discarded ones, which may be sent
+    /// again.
     by_key: HashMap<Topical, BTreeSet<LetterId>>,
     plans: BTreeMap<String, Plan>,
     head: Head,
@@ -58,10 +59,11 @@ impl Book {
     /// Letters of a record that wait for an outcome.
     pub(crate) fn waiting(&self, domain: Domain, key: &RecordKey) -> Vec<LetterStatus> {
         let ids = self.by_key.get(&Topical::new(domain, key.clone()));
-        ids.into_iter().flatten().filter_map(|id| self.letters.get(id)).cloned().collect()
+        ids.into_iter().flatten().filter_map(|id| self.letters.get(id)).filter(|status| is_waiting(status)).cloned().collect()
     }
 
-    pub(crate) fn has_waiting(&self, topical: &Topical) -> bool {
+    /// Whether anything about this record may decide what becomes of a letter.
+    pub(crate) fn has_movable(&self, topical: &Topical) -> bool {
         self.by_key.contains_key(topical)
     }
 
@@ -167,7 +169,7 @@ impl Book {
         }
         match status {
             Some(status) => {
-                if is_waiting(&status)
+                if (is_waiting(&status) || status.state == LetterState::Discarded)
                     && let Some(place) = topical(&status)
                 {
                     self.by_key.entry(place).or_default().insert(id.clone());

@@ -172,7 +172,9 @@ impl Replayer {
 
     fn discard(&mut self, command: &Command, now: Timestamp) -> Result<Vec<Outgoing>, Fatal> {
         let filter = command.filter.clone().unwrap_or_default();
-        let matching: Vec<_> = self.book.letters().filter(|status| deadletter::matches(&filter, status)).cloned().collect();
+        // What is discarded stays so.
+        let is_meant = |status: &&LetterStatus| status.state != LetterState::Discarded && deadletter::matches(&filter, status);
+        let matching: Vec<_> = self.book.letters().filter(is_meant).cloned().collect();
         let refusal = self.refusal(&filter, "discard", matching.len());
         let no_reason = command.reason.as_deref().is_none_or(|reason| reason.trim().is_empty());
         if let Some(refusal) = refusal.or_else(|| no_reason.then(|| "a discard needs a reason".to_owned())) {

@@ -82,7 +82,7 @@ impl Knowledge {
                 }
                 self.golden.insert(place.clone(), Spot { revision: meta.revision, partition, offset });
                 let is_cause = meta.causation_id.as_ref().is_some_and(|cause| book.letter(&LetterId(cause.clone())).is_some());
-                if is_cause || book.has_waiting(&place) {
+                if is_cause || book.has_movable(&place) {
                     self.fresh.insert(place, *meta);
                 }
             }
@@ -107,7 +107,7 @@ impl Knowledge {
             return;
         };
         let matters = matches!(entry.state, LedgerState::Parked | LedgerState::Deleted)
-            || book.has_waiting(&place)
+            || book.has_movable(&place)
             || self.deleted.contains_key(&place);
         if let Some(accepted) = &entry.accepted {
             let id = (destination, place.clone());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use avro::Schema;
-use delivery::{Gate, Traffic};
+use delivery::{Answer, AnswerClass, Gate, Traffic};
 use kafka::{Client, Fetcher, Producer, ReaderHandle};
 use landscape::{Delivery, Destination, Landscape};
 use model::{Domain, Timestamp};
@@ -36,6 +36,7 @@ pub(crate) struct Shared {
     /// How long a slot that goes may take to finish what is running.
     pub(crate) drain: Duration,
     traffic: Mutex<Traffic>,
+    fault: Mutex<Option<Fault>>,
     /// A place became free, or the destination is back.
     pub(crate) free: Notify,
     pub(crate) handle: ReaderHandle,
@@ -74,6 +75,13 @@ impl Names {
             (Schema::DestinationStatus, self.status.clone()),
         ]
     }
+}
+
+/// Why the last call that nobody could serve was not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: String,
+    pub(crate) message: String,
 }
 
 /// What [`Shared::new`] is made of.
@@ -124,6 +132,7 @@ impl Shared {
             request_timeout: parts.request_timeout,
             drain: parts.drain,
             traffic: Mutex::new(traffic),
+            fault: Mutex::default(),
             free: Notify::new(),
             handle: parts.handle,
             health: parts.health,
@@ -135,6 +144,19 @@ impl Shared {
 
     pub(crate) fn traffic(&self) -> MutexGuard<'_, Traffic> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an answer that tells why a destination takes nothing now.
+    pub(crate) fn remember_fault(&self, answer: &Answer) {
+        let served_nobody = !answer.class.is_alive() || answer.class == AnswerClass::Throttled;
+        if let Some(problem) = answer.problem.as_ref().filter(|_| served_nobody) {
+            let fault = Fault { code: problem.code.clone(), message: problem.message.clone() };
+            *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        }
+    }
+
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn name(&self) -> &str {

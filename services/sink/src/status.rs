@@ -10,7 +10,7 @@ use std::{
 use model::{DestinationState, DestinationStatus, Outgoing, Slot, Timestamp, ledger::Paused};
 use service::CancellationToken;
 
-use crate::shared::{Shared, now};
+use crate::shared::{Fault, Shared, now};
 
 const LOOK: Duration = Duration::from_millis(200);
 const REPEAT: Duration = Duration::from_secs(60);
@@ -42,6 +42,9 @@ impl Board {
 struct Said {
     state: DestinationState,
     paused: Option<Paused>,
+    /// While it is down, or asked to be left alone: what it last answered, and when it is asked again.
+    fault: Option<Fault>,
+    next_at: Option<Timestamp>,
     /// What the brokers refuse to this sink.
     refused: Option<String>,
 }
@@ -53,9 +56,10 @@ pub(crate) async fn watch(shared: Arc<Shared>, board: Arc<Board>, stop: Cancella
     let mut last = None;
     while tokio::time::timeout(LOOK, stop.cancelled()).await.is_err() {
         let (owns_first, paused) = board.read();
-        let (down_since, rate) = {
+        let (down_since, next_at, rate) = {
             let traffic = shared.traffic();
-            (traffic.down_since(), traffic.rate())
+            let throttled = traffic.throttled_until().filter(|until| *until > now());
+            (traffic.down_since(), throttled.max(traffic.next_probe()), traffic.rate())
         };
         let state = match (&paused, down_since) {
             (Some(_), _) => DestinationState::Paused,
@@ -70,7 +74,8 @@ pub(crate) async fn watch(shared: Arc<Shared>, board: Arc<Board>, stop: Cancella
         let refused = shared.client.refusals().first().map(ToString::to_string);
         // Who may not read is assigned nothing, and still has to say why; all instances are one identity, and say the same.
         let speaks = owns_first || refused.is_some();
-        let said = Said { state, paused, refused };
+        let fault = shared.fault().filter(|_| paused.is_none() && next_at.is_some());
+        let said = Said { state, paused, fault, next_at, refused };
         let is_told = told.as_ref().is_some_and(|(before, at)| *before == said && now().since(*at) < REPEAT);
         if !speaks {
             told = None;
@@ -104,7 +109,7 @@ async fn tell(shared: &Shared, said: &Said, since: Timestamp) -> bool {
     let (state, paused) = (said.state, said.paused.as_ref());
     let reason = match state {
         DestinationState::Paused => paused.map(|paused| paused.reason.clone()),
-        DestinationState::Unavailable => Some("the destination does not answer; it is asked once per interval".to_owned()),
+        DestinationState::Unavailable => said.fault.as_ref().map(|fault| fault.message.clone()),
         DestinationState::Ok | DestinationState::Resyncing | DestinationState::Unknown => None,
     };
     let reasons: Vec<String> = reason.into_iter().chain(said.refused.clone()).collect();
@@ -115,6 +120,8 @@ async fn tell(shared: &Shared, said: &Said, since: Timestamp) -> bool {
         state,
         since,
         reason,
+        code: said.fault.as_ref().map(|fault| fault.code.clone()),
+        next_at: said.next_at,
         by: paused.map(|paused| paused.by.clone()),
         until: paused.and_then(|paused| paused.until),
         policy_version: shared.landscape.policy_version.clone(),

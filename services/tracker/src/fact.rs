@@ -5,7 +5,7 @@ use avro::{DecodeError, Reader, TopicKind, Topics};
 use kafka::Record;
 use model::{
     AuditEntry, Change, DeadLetter, DestinationStatus, FindingReport, Golden, Held, Ledger, LetterStatus, Plan, Receipt,
-    Timestamp,
+    SourceStatus, Timestamp,
 };
 
 /// One record of one topic, decoded. `None` inside is a tombstone.
@@ -19,6 +19,7 @@ pub enum Fact {
     /// Destination, its ledger record.
     Ledger(String, Option<Box<Ledger>>),
     Destination(Option<Box<DestinationStatus>>),
+    Source(Option<Box<SourceStatus>>),
     /// System, its letter.
     Letter(Box<DeadLetter>),
     LetterStatus(Option<Box<LetterStatus>>),
@@ -80,6 +81,7 @@ fn read(reader: &Reader, topics: &Topics, record: &Record) -> Result<Fact, Decod
         TopicKind::Receipt(_) => required(reader, value, Fact::Receipt)?,
         TopicKind::Ledger(destination) => Fact::Ledger(destination, optional(reader, value)?),
         TopicKind::Destination => Fact::Destination(optional(reader, value)?),
+        TopicKind::Source => Fact::Source(optional(reader, value)?),
         TopicKind::Dlq(_) => required(reader, value, Fact::Letter)?,
         TopicKind::Deadletter => Fact::LetterStatus(optional(reader, value)?),
         TopicKind::Plan => Fact::Plan(optional(reader, value)?),

@@ -39,6 +39,8 @@ pub struct DestinationPart {
     pub office: String,
     /// Calls a second; none is no limit.
     pub rate: Option<f64>,
+    /// Attempts that a record gets while others are served.
+    pub attempts: u32,
     pub domains: BTreeMap<Domain, Served>,
 }
 
@@ -114,6 +116,7 @@ impl Fleet {
             let part = DestinationPart {
                 office: destination.office.clone(),
                 rate: destination.rate.map(landscape::Rate::per_second),
+                attempts: destination.retry.attempts,
                 domains: served.collect(),
             };
             (destination.name.clone(), part)

@@ -201,8 +201,8 @@ impl Follow {
         .await?;
         self.store = store;
         metrics::count(&missed);
-        let fleet = Arc::clone(&self.fleet);
-        let reading = self.reads.ask(move |sql| metrics::read(sql, &fleet, at)).await?;
+        let (fleet, as_of) = (Arc::clone(&self.fleet), self.progress.as_of());
+        let reading = self.reads.ask(move |sql| metrics::read(sql, &fleet, as_of, at)).await?;
         gauges.set(&reading);
         Ok(self)
     }

@@ -1,7 +1,7 @@
 //! What the tracker tells Prometheus: experience.md 9. Counters and histograms move only after the tracker caught up, so a store
 //! that is rebuilt does not count history again; gauges follow the store.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use model::{Domain, LetterClass, Reason, Timestamp};
 use rusqlite::Connection;
@@ -10,7 +10,11 @@ use crate::{
     fleet::Fleet,
     store::{
         Error, Noted,
-        query::{self, letters, overview},
+        query::{
+            letters,
+            needs::{self, Need, Said},
+            overview,
+        },
     },
 };
 
@@ -71,20 +75,24 @@ pub(crate) fn count(noted: &[Noted]) {
 pub(crate) struct Reading {
     cells: Vec<(Domain, String, overview::Counts)>,
     letters: Vec<letters::OpenGroup>,
+    needs: Vec<Need>,
     at: Timestamp,
 }
 
 /// # Errors
 /// When the store cannot be read.
-pub(crate) fn read(sql: &Connection, fleet: &Fleet, now: Timestamp) -> Result<Reading, Error> {
+pub(crate) fn read(sql: &Connection, fleet: &Fleet, as_of: Timestamp, now: Timestamp) -> Result<Reading, Error> {
+    let statuses = overview::statuses(sql, fleet)?;
+    let standings = overview::standings(sql, fleet, &statuses, now)?;
+    let sources = overview::sources(sql, fleet)?;
+    let said = Said { destinations: &statuses, sources: &sources };
     let mut cells = Vec::new();
-    for (name, part) in &fleet.destinations {
-        let state = query::destination(sql, name)?.map(|status| status.state).unwrap_or_default();
-        for domain in part.domains.keys() {
-            cells.push((*domain, name.clone(), overview::counts(sql, name, part, *domain, state, now)?));
-        }
+    for ((name, domain), groups) in &standings {
+        let state = statuses.get(name).and_then(Option::as_ref).map(|status| status.state).unwrap_or_default();
+        cells.push((*domain, (*name).to_owned(), overview::counts(sql, fleet, name, *domain, state, groups, now)?));
     }
-    Ok(Reading { cells, letters: letters::open_groups(sql)?, at: now })
+    let needs = needs::needs(sql, fleet, &said, &standings, Some(as_of), now)?;
+    Ok(Reading { cells, letters: letters::open_groups(sql)?, needs, at: now })
 }
 
 /// The gauges, and which label sets they showed last: a set that vanished goes to zero instead of standing still.
@@ -92,6 +100,7 @@ pub(crate) fn read(sql: &Connection, fleet: &Fleet, now: Timestamp) -> Result<Re
 pub(crate) struct Gauges {
     waiting: HashSet<[String; 3]>,
     letters: HashSet<[String; 4]>,
+    needs: HashSet<[String; 2]>,
 }
 
 impl Gauges {
@@ -120,6 +129,23 @@ impl Gauges {
         }
         self.waiting = waiting;
         self.set_letters(reading);
+        self.set_needs(reading);
+    }
+
+    /// The same lines that people read, so that an alert and a screen never disagree.
+    fn set_needs(&mut self, reading: &Reading) {
+        let mut counts: HashMap<[String; 2], i64> = HashMap::new();
+        for need in &reading.needs {
+            *counts.entry([need.kind.name().to_owned(), need.system.clone()]).or_default() += need.count;
+        }
+        for (labels, count) in &counts {
+            telemetry::NEEDS_A_PERSON.with_label_values(&labels.each_ref().map(String::as_str)).set(*count);
+        }
+        let needs: HashSet<_> = counts.into_keys().collect();
+        for gone in self.needs.difference(&needs) {
+            telemetry::NEEDS_A_PERSON.with_label_values(&gone.each_ref().map(String::as_str)).set(0);
+        }
+        self.needs = needs;
     }
 
     fn set_letters(&mut self, reading: &Reading) {

@@ -194,6 +194,7 @@ impl Write<'_> {
             Fact::Receipt(receipt) => self.receipt(located, receipt),
             Fact::Ledger(destination, ledger) => self.ledger(destination, &located.key, ledger.as_deref()),
             Fact::Destination(status) => self.destination(&located.key, status.as_deref()),
+            Fact::Source(status) => self.source(&located.key, status.as_deref()),
             Fact::Letter(letter) => self.letter(located, letter),
             Fact::LetterStatus(status) => self.letter_status(&located.key, status.as_deref()),
             Fact::Plan(plan) => self.plan(&located.key, plan.as_deref()),

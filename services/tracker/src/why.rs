@@ -86,6 +86,8 @@ pub struct Words<'a> {
     /// The scope, where the record is out of it.
     pub filter: &'a str,
     pub attempts: i32,
+    /// How many attempts a record gets; 0 where nobody says.
+    pub budget: u32,
     /// Records in front of this one, and how many a second the destination takes.
     pub ahead: i64,
     pub rate: Option<f64>,
@@ -106,20 +108,25 @@ pub fn sentence(reason: Reason, words: &Words<'_>, now: Timestamp) -> String {
         Reason::Confirmation => format!("waiting for {waits_for} to confirm"),
         Reason::Effective => format!("not effective before {waits_for}"),
         Reason::Window => format!("apply window opens {}", at(words.until).unwrap_or_else(|| (*waits_for).to_owned())),
-        Reason::Queued => format!("{} ahead{}", words.ahead, expected(words.ahead, words.rate)),
+        Reason::Queued => match (words.code, words.until) {
+            (Some(code), Some(next)) => format!("{destination} asked to wait, {code}; next {}", next_at(next, now)),
+            _ => format!("{} ahead{}", words.ahead, expected(words.ahead, words.rate)),
+        },
         Reason::Paused => {
             let by = words.by.unwrap_or("an operator");
             let until = at(words.until).unwrap_or_else(|| "it is resumed".to_owned());
             format!("destination paused by {by} until {until}")
         }
-        Reason::Unavailable => match at(words.since) {
-            Some(since) => format!("{destination} does not answer since {since}"),
-            None => format!("{destination} does not answer"),
-        },
-        Reason::Retrying => match at(words.until) {
-            Some(next) => format!("try {}, next at {next}", words.attempts),
-            None => format!("try {}", words.attempts),
-        },
+        Reason::Unavailable => {
+            let asked = words.until.map(|next| format!(", asked again {}", next_at(next, now))).unwrap_or_default();
+            format!("{destination} {}{asked}", unavailable(words.code, words.text, words.since, now))
+        }
+        Reason::Retrying => {
+            let of = if words.budget > 0 { format!(" of {}", words.budget) } else { String::new() };
+            let said = words.text.or(words.code).map(|said| format!(" failed, {said}")).unwrap_or_default();
+            let next = words.until.map(|next| format!("; next {}", next_at(next, now))).unwrap_or_default();
+            format!("attempt {}{of}{said}{next}", words.attempts)
+        }
         Reason::Refused => format!("refused: {}; parked", words.code.unwrap_or("no code given")),
         Reason::Blocked => match (words.by, words.text) {
             (Some(by), Some(text)) => format!("blocked by {by}: {text}"),
@@ -133,6 +140,26 @@ pub fn sentence(reason: Reason, words: &Words<'_>, now: Timestamp) -> String {
         Reason::Resync => "destination is being resynced".to_owned(),
         Reason::NotNeeded => format!("not needed here: {}", if words.filter.is_empty() { "out of scope" } else { words.filter }),
         Reason::Unknown => "for a reason that this version does not know".to_owned(),
+    }
+}
+
+/// Since when a destination takes nothing. `code` is that of its last answer; it may well have answered.
+#[must_use]
+pub fn unavailable(code: Option<&str>, said: Option<&str>, since: Option<Timestamp>, now: Timestamp) -> String {
+    let since = since.map(|since| format!(" since {}", clock(since, now))).unwrap_or_default();
+    match code {
+        None | Some("UNREACHABLE" | "TIMEOUT" | "CONNECTION_LOST") => format!("has not answered{since}"),
+        Some(code) => format!("has taken no record{since}: {}", said.unwrap_or(code)),
+    }
+}
+
+/// When something is done next, to the second.
+pub(crate) fn next_at(at: Timestamp, now: Timestamp) -> String {
+    let text = at.to_string();
+    match text.get(11..19) {
+        _ if at <= now => "at once".to_owned(),
+        Some(time) if at.date() == now.date() => format!("at {time} UTC"),
+        _ => format!("at {}", clock(at, now)),
     }
 }
 
@@ -230,6 +257,7 @@ mod tests {
             code: Some("UNIT_UNKNOWN"),
             filter: "item_type != 'RAW'",
             attempts: 3,
+            budget: 8,
             ahead: 99,
             rate: Some(20.0),
         };
@@ -245,12 +273,35 @@ mod tests {
             (Reason::Confirmation, named("erp"), "waiting for erp to confirm"),
             (Reason::Effective, named("2026-12-01"), "not effective before 2026-12-01"),
             (Reason::Window, words.clone(), "apply window opens 14:00 UTC"),
-            (Reason::Queued, words.clone(), "99 ahead, about 5 s"),
-            (Reason::Queued, Words { rate: None, ..words.clone() }, "99 ahead"),
+            (Reason::Queued, Words { until: None, ..words.clone() }, "99 ahead, about 5 s"),
+            (Reason::Queued, Words { until: None, rate: None, ..words.clone() }, "99 ahead"),
+            (
+                Reason::Queued,
+                Words { code: Some("HTTP_429"), ..words.clone() },
+                "mes-ulm asked to wait, HTTP_429; next at 14:00:00 UTC",
+            ),
             (Reason::Paused, words.clone(), "destination paused by j.rao until 14:00 UTC"),
             (Reason::Paused, Words { until: None, ..words.clone() }, "destination paused by j.rao until it is resumed"),
-            (Reason::Unavailable, words.clone(), "mes-ulm does not answer since 2026-11-24 09:30 UTC"),
-            (Reason::Retrying, words.clone(), "try 3, next at 14:00 UTC"),
+            (
+                Reason::Unavailable,
+                Words { code: None, ..words.clone() },
+                "mes-ulm has not answered since 2026-11-24 09:30 UTC, asked again at 14:00:00 UTC",
+            ),
+            (
+                Reason::Unavailable,
+                Words { code: Some("HTTP_401"), text: Some("HTTP 401: who are you?"), until: None, ..words.clone() },
+                "mes-ulm has taken no record since 2026-11-24 09:30 UTC: HTTP 401: who are you?",
+            ),
+            (
+                Reason::Retrying,
+                Words { text: Some("HTTP 500: out of paper"), ..words.clone() },
+                "attempt 3 of 8 failed, HTTP 500: out of paper; next at 14:00:00 UTC",
+            ),
+            (
+                Reason::Retrying,
+                Words { until: Some(now), text: None, ..words.clone() },
+                "attempt 3 of 8 failed, UNIT_UNKNOWN; next at once",
+            ),
             (Reason::Refused, words.clone(), "refused: UNIT_UNKNOWN; parked"),
             (Reason::Blocked, words.clone(), "blocked by j.rao: line 4 stop"),
             (

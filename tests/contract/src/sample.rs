@@ -3,7 +3,7 @@
 use avro::{Schema, Wire, Writer, fields};
 use model::{
     AuditEntry, Change, ChangeMeta, Command, Cursor, Customer, Data, DeadLetter, DestinationStatus, Domain, FindingReport,
-    Golden, GoldenMeta, Held, Item, Ledger, LetterStatus, Plan, Receipt, Reference, WorkCenter, data::Versioned,
+    Golden, GoldenMeta, Held, Item, Ledger, LetterStatus, Plan, Receipt, Reference, SourceStatus, WorkCenter, data::Versioned,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -67,6 +67,7 @@ pub fn sample(schema: Schema, fill: Fill) -> (Value, Vec<u8>) {
         Schema::Receipt => plain::<Receipt>(fill),
         Schema::Ledger => plain::<Ledger>(fill),
         Schema::DestinationStatus => plain::<DestinationStatus>(fill),
+        Schema::SourceStatus => plain::<SourceStatus>(fill),
         Schema::Command => plain::<Command>(fill),
         Schema::DeadLetter => plain::<DeadLetter>(fill),
         Schema::LetterStatus => plain::<LetterStatus>(fill),

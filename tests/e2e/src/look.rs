@@ -8,7 +8,7 @@ use devstack::{Addresses, Stack};
 use kafka::{Client, Record};
 use model::{
     AuditEntry, Change, Command, DeadLetter, Domain, Golden, Held, Lease, Ledger, LedgerEntry, LetterStatus, Plan, Receipt,
-    RecordKey, ledger::LEASE_KEY,
+    RecordKey, SourceStatus, ledger::LEASE_KEY,
 };
 use registry::Registry;
 
@@ -165,6 +165,14 @@ impl Look {
     /// When the topic cannot be read.
     pub async fn letter_states(&self) -> Result<BTreeMap<String, LetterStatus>> {
         self.newest::<LetterStatus>(&self.topics.deadletter()).await
+    }
+
+    /// What each publisher last said of its source.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub async fn sources(&self) -> Result<BTreeMap<String, SourceStatus>> {
+        self.newest::<SourceStatus>(&self.topics.source()).await
     }
 
     /// Every plan as it stands.

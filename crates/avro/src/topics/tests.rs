@@ -25,7 +25,12 @@ fn topics_keyed_by_record_share_one_partition_count() {
     for spec in sample() {
         let one = matches!(
             spec.kind,
-            TopicKind::Cursor(_) | TopicKind::Destination | TopicKind::Deadletter | TopicKind::Plan | TopicKind::Audit
+            TopicKind::Cursor(_)
+                | TopicKind::Destination
+                | TopicKind::Source
+                | TopicKind::Deadletter
+                | TopicKind::Plan
+                | TopicKind::Audit
         ) || spec.name == "mdm.command.replayer";
         assert_eq!(spec.partitions, if one { 1 } else { 12 }, "{}", spec.name);
     }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use avro::{Reader, Schema, Wire, Writer, fields};
 use model::{
     AuditEntry, Change, ChangeMeta, Command, Cursor, Customer, Data, DeadLetter, DestinationStatus, Domain, FindingReport,
-    Golden, GoldenMeta, Held, Item, Ledger, LetterStatus, Plan, Receipt, Reference, WorkCenter, data::Versioned,
+    Golden, GoldenMeta, Held, Item, Ledger, LetterStatus, Plan, Receipt, Reference, SourceStatus, WorkCenter, data::Versioned,
 };
 use proptest::prelude::*;
 use serde::{Serialize, de::DeserializeOwned};
@@ -82,6 +82,7 @@ fn all_come_back(fill: Fill, seed: u64) {
     comes_back::<Receipt>(fill, seed);
     comes_back::<Ledger>(fill, seed);
     comes_back::<DestinationStatus>(fill, seed);
+    comes_back::<SourceStatus>(fill, seed);
     comes_back::<Command>(fill, seed);
     comes_back::<DeadLetter>(fill, seed);
     comes_back::<LetterStatus>(fill, seed);

@@ -207,6 +207,29 @@ impl<P: Clone> SlotState<P> {
         self.start(Some(key), [letter, ledger, Step::Receipt, Step::Done(queued.tickets)], now);
     }
 
+    /// The call is repeated later, and the ledger says so: for people, a record that fails for now is not one that waits for its turn.
+    /// One entry per failed call, so no more than the budget of attempts.
+    pub(super) fn retry(&mut self, key: Topical, queued: Queued<P>, answer: &Answer, now: Timestamp) {
+        let before = self.known.get(&key).cloned().unwrap_or_default();
+        // A command may repeat what was accepted, or send what is older than what was offered: neither is the key's state.
+        let is_own = queued.command.is_none() && !queued.is_absent && queued.offer.revision >= before.seen_revision();
+        if !is_own || queued.offer.revision == before.accepted_revision() {
+            return self.again(&key, queued, now);
+        }
+        let problem = answer.problem.as_ref();
+        let standing = Standing {
+            detail: problem.map(|problem| problem.message.clone()).or_else(|| answer.text.clone()),
+            since: queued.first_failed_at.unwrap_or(now),
+            until: queued.due,
+            code: problem.map(|problem| problem.code.clone()),
+            attempts: i32::try_from(queued.attempts).unwrap_or(i32::MAX),
+            ..standing(LedgerState::Waiting, Reason::Retrying, now, &before)
+        };
+        let known = Known { offered: Some(offered(&queued)), standing: Some(Box::new(standing)), ..before };
+        self.lanes.entry(key.clone()).or_insert_with(Lane::new).next = Some(queued);
+        self.start(Some(key), [Step::Ledger(Box::new(known), None)], now);
+    }
+
     /// A gate is shut or the key is blocked: it waits in the ledger, not in memory.
     pub(super) fn hold(&mut self, key: Topical, queued: Queued<P>, now: Timestamp) {
         self.count(&key, Counted::Held);

@@ -38,10 +38,12 @@ const COLUMNS: &[Column] = &[
     Column::new("OWNER", |letter, _| text(letter, "owner")),
     Column::new("STATE", |letter, _| {
         let (state, by) = (text(letter, "state").to_lowercase(), text(letter, "closed_by"));
-        if by.is_empty() || state != "superseded" { state } else { format!("superseded by {by}") }
+        let tells = matches!(state.as_str(), "superseded" | "discarded") && !by.is_empty();
+        if tells { format!("{state} by {by}") } else { state }
     }),
     Column::new("REPLAYS", |letter, _| text(letter, "hops")).right().wide(),
     Column::new("MESSAGE", |letter, _| text(letter, "message")).wide(),
+    Column::new("REASON", |letter, _| text(letter, "reason")).wide(),
 ];
 
 impl Args {

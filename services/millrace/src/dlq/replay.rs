@@ -17,6 +17,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   millrace dlq replay mes-ulm/item/3@1851                         plan and run, one letter
   millrace dlq replay --destination mes-ulm --code HTTP_500 -n    only the plan
+  millrace dlq replay --discarded --destination mes-ulm           what was given up, after all
   millrace dlq replay --plan p-7f31                               run a plan
   millrace dlq replay --plans                                     plans and their progress";
 
@@ -47,6 +48,10 @@ pub(crate) struct Args {
     /// Send the stored bytes instead of the current record
     #[arg(long)]
     exact: bool,
+
+    /// The discarded letters instead of the open ones
+    #[arg(long)]
+    discarded: bool,
 
     /// Also letters that five replays have not helped
     #[arg(long)]
@@ -125,6 +130,7 @@ impl Args {
         let mut filter = self.filter.plan(&self.ids, self.all)?;
         filter.exact = self.exact;
         filter.again = self.again;
+        filter.discarded = self.discarded;
         filter.queue = self.queue;
         filter.rate = self.rate.unwrap_or_default();
         filter.limit = self.limit.unwrap_or_default();
@@ -266,7 +272,7 @@ fn filter_text(filter: &Value) -> String {
             parts.push(format!("{name}={value}"));
         }
     }
-    for name in ["all", "exact", "again", "queue"] {
+    for name in ["all", "exact", "again", "discarded", "queue"] {
         if at(filter, name) == &Value::Bool(true) {
             parts.push(name.to_owned());
         }

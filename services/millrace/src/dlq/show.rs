@@ -66,6 +66,8 @@ fn render(letter: &Value, now: Timestamp, payload: bool) -> String {
     if state == "open" {
         let replay = format!("millrace dlq replay {id}      millrace dlq discard {id} --reason \"…\"");
         lines.add("Next", replay);
+    } else if state == "discarded" {
+        lines.add("Next", format!("millrace dlq replay {id}"));
     }
     lines.text()
 }

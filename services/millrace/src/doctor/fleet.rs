@@ -8,11 +8,27 @@ use crate::{cluster::Cluster, options::Global, output::text, server::Server, wor
 
 /// Clocks further apart make `since` and deadlines confusing.
 const SECONDS_APART: i64 = 2;
-/// A sink says something once a minute.
+/// A sink and a publisher say something once a minute.
 const SILENT: i64 = 180;
 const START: &str = "is it meant to run? its /readyz says what it waits for";
 const LITTLE: u64 = 1024 * 1024 * 1024;
 const NOTHING: u64 = 100 * 1024 * 1024;
+
+/// Who speaks for the systems of one list of the tracker's.
+struct Heard {
+    list: &'static str,
+    one: &'static str,
+    subject: &'static str,
+    look: &'static str,
+}
+
+const SINKS: Heard = Heard { list: "destinations", one: "sink", subject: "sinks", look: "millrace destination list" };
+const PUBLISHERS: Heard = Heard {
+    list: "sources",
+    one: "publisher",
+    subject: "publishers",
+    look: "see the source: mount, address, credentials; the publisher goes on where it stopped",
+};
 
 /// `asked`: the services that should run are asked themselves; a sink that does not speak is then one that is not meant to.
 pub(super) async fn check(global: &Global, cluster: &Cluster, asked: bool) -> Vec<Line> {
@@ -29,7 +45,9 @@ pub(super) async fn check(global: &Global, cluster: &Cluster, asked: bool) -> Ve
     let answered = crate::options::now();
     let mut lines = vec![tracker(&about)];
     lines.extend(landscapes(&about, &cluster.landscape.policy_version));
-    lines.extend(sinks(&about, answered, asked));
+    for heard in [&SINKS, &PUBLISHERS] {
+        lines.extend(speakers(&about, heard, answered, asked));
+    }
     lines.push(clock(&about, sent, answered));
     lines.extend(disk(&about));
     lines
@@ -45,8 +63,10 @@ fn tracker(about: &Value) -> Line {
 
 fn landscapes(about: &Value, here: &str) -> Vec<Line> {
     let mut running: Vec<(String, String)> = vec![("tracker".to_owned(), text(about, "policy_version"))];
-    for sink in about["destinations"].as_array().into_iter().flatten() {
-        running.push((format!("sink {}", text(sink, "name")), text(sink, "policy_version")));
+    for Heard { list, one, .. } in [&SINKS, &PUBLISHERS] {
+        for system in about[*list].as_array().into_iter().flatten() {
+            running.push((format!("{one} {}", text(system, "name")), text(system, "policy_version")));
+        }
     }
     running.retain(|(_, version)| !version.is_empty());
     let fleet = running.first().map(|(_, version)| version.clone()).unwrap_or_default();
@@ -67,31 +87,32 @@ fn landscapes(about: &Value, here: &str) -> Vec<Line> {
     lines
 }
 
-fn sinks(about: &Value, now: Timestamp, asked: bool) -> Vec<Line> {
+fn speakers(about: &Value, heard: &Heard, now: Timestamp, asked: bool) -> Vec<Line> {
+    let Heard { list, one, subject, look } = *heard;
     let mut lines = Vec::new();
     let mut well = 0;
-    for sink in about["destinations"].as_array().into_iter().flatten() {
-        let (name, state, why) = (text(sink, "name"), text(sink, "state"), text(sink, "reason"));
-        let spoke: Option<Timestamp> = sink["at"].as_str().and_then(|at| at.parse().ok());
+    for system in about[list].as_array().into_iter().flatten() {
+        let (name, state, why) = (text(system, "name"), text(system, "state"), text(system, "reason"));
+        let spoke: Option<Timestamp> = system["at"].as_str().and_then(|at| at.parse().ok());
         let Some(spoke) = spoke else {
-            let text = format!("{name}: its sink never spoke");
-            lines.push(if asked { Line::ok("sinks", text) } else { Line::warn("sinks", text, START) });
+            let text = format!("{name}: its {one} never spoke");
+            lines.push(if asked { Line::ok(subject, text) } else { Line::warn(subject, text, START) });
             continue;
         };
         let silence = (now.micros() - spoke.micros()) / 1_000_000;
         if silence > SILENT {
-            let text = format!("{name}: its sink has said nothing for {}", words::took(seconds(silence)));
-            lines.push(if asked { Line::ok("sinks", text) } else { Line::fail("sinks", text, START) });
+            let text = format!("{name}: its {one} has said nothing for {}", words::took(seconds(silence)));
+            lines.push(if asked { Line::ok(subject, text) } else { Line::fail(subject, text, START) });
         } else if super::is_about_rights(&why) {
-            lines.push(Line::fail("rights", format!("{name}: {why}"), "give that right; the sink goes on by itself"));
+            lines.push(Line::fail("rights", format!("{name}: {why}"), "give that right; it goes on by itself"));
         } else if state == "unavailable" {
-            lines.push(Line::warn("sinks", format!("{name} is unavailable: {why}"), "millrace destination list"));
+            lines.push(Line::warn(subject, format!("{name} is unavailable: {why}"), look));
         } else {
             well += 1;
         }
     }
     if well > 0 {
-        lines.push(Line::ok("sinks", words::count(well, "sink") + " at work"));
+        lines.push(Line::ok(subject, words::count(well, one) + " at work"));
     }
     lines
 }
@@ -161,11 +182,21 @@ mod tests {
             {"name": "ulm", "state": "ok", "at": at(1000).to_string()},
             {"name": "pune", "state": "ok", "at": at(1).to_string()},
             {"name": "brno", "state": "unknown", "at": null}]});
-        let lines = sinks(&about, at(1010), false);
+        let lines = speakers(&about, &SINKS, at(1010), false);
         let found: Vec<_> = lines.iter().map(|line| (line.level, line.text.split(':').next().unwrap_or_default())).collect();
         assert_eq!(found, [(Level::Fail, "pune"), (Level::Warn, "brno"), (Level::Ok, "1 sink at work")]);
         // Whoever asks the services themselves knows which of them are meant to run.
-        assert!(sinks(&about, at(1010), true).iter().all(|line| line.level == Level::Ok));
+        assert!(speakers(&about, &SINKS, at(1010), true).iter().all(|line| line.level == Level::Ok));
+    }
+
+    #[test]
+    fn a_source_that_cannot_be_read_warns_with_its_reason() {
+        let about = json!({"sources": [
+            {"name": "erp", "state": "ok", "at": at(1000).to_string()},
+            {"name": "crm", "state": "unavailable", "reason": "it answers 401", "at": at(1000).to_string()}]});
+        let lines = speakers(&about, &PUBLISHERS, at(1010), false);
+        let found: Vec<_> = lines.iter().map(|line| (line.level, line.text.as_str())).collect();
+        assert_eq!(found, [(Level::Warn, "crm is unavailable: it answers 401"), (Level::Ok, "1 publisher at work")]);
     }
 
     #[test]

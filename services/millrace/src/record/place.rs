@@ -96,9 +96,10 @@ fn standpoint(place: &Value, width: usize, domain: &str, key: &str, now: Timesta
             let external = text(place, "external_id");
             let external = if external.is_empty() { String::new() } else { format!(", its number there {external}") };
             let revision = accepted.unwrap_or_default();
-            vec![line("YES", format!("has revision {revision} since {since} UTC{}{external}", took.unwrap_or_default()))]
+            let has = line("YES", format!("has revision {revision} since {since} UTC{}{external}", took.unwrap_or_default()));
+            [has].into_iter().chain(held_back(place, &indent, now)).collect()
         }
-        "not_needed" => vec![line("-", text(place, "why"))],
+        "not_needed" => [line("-", text(place, "why"))].into_iter().chain(held_back(place, &indent, now)).collect(),
         state => {
             let has = match accepted {
                 Some(revision) => format!("has revision {revision} since {since} UTC"),
@@ -109,6 +110,14 @@ fn standpoint(place: &Value, width: usize, domain: &str, key: &str, now: Timesta
             let letter_hint =
                 if letter.is_empty() || state != "refused" { String::new() } else { format!("   (dead letter {letter})") };
             lines.push(format!("{indent}why:        {}{letter_hint}", why(place)));
+            let waits = if state == "refused" { "at" } else { "waiting_since" };
+            if let Some(since) = output::instant(place, waits) {
+                let age = words::age_at(since, now);
+                lines.push(format!("{indent}since:      {} UTC, {age} ago", words::clock(since, now)));
+            }
+            if text(place, "reason") != "blocked" {
+                lines.extend(held_back(place, &indent, now));
+            }
             let turn = text(place, "turn");
             if !turn.is_empty() {
                 lines.push(format!("{indent}whose turn: {turn}"));
@@ -116,11 +125,26 @@ fn standpoint(place: &Value, width: usize, domain: &str, key: &str, now: Timesta
             if state == "refused" {
                 lines.push(format!("{indent}then:       millrace record resend {domain} {key} --destination {name}"));
             } else if at(place, "late") == &Value::Bool(true) {
-                lines.push(format!("{indent}late:       the deadline has passed"));
+                let due = output::instant(place, "deadline").map(|due| format!("was due {} UTC", words::clock(due, now)));
+                lines.push(format!("{indent}late:       {}", due.unwrap_or_else(|| "the deadline has passed".to_owned())));
             }
             lines
         }
     }
+}
+
+/// A block that is not the reason, because what is golden now arrived before it.
+fn held_back(place: &Value, indent: &str, now: Timestamp) -> Option<String> {
+    let block = at(place, "blocked");
+    (!block.is_null()).then(|| format!("{indent}blocked:    {}; newer revisions wait", blocked(block, now)))
+}
+
+/// `by j.rao: line 4 stop, since 11:20:00 UTC until 14:00:00 UTC`.
+pub(super) fn blocked(block: &Value, now: Timestamp) -> String {
+    let clock = |path: &str| output::instant(block, path).map(|at| words::clock(at, now));
+    let since = clock("since").map(|since| format!(", since {since} UTC")).unwrap_or_default();
+    let until = clock("until").map(|until| format!(" until {until} UTC")).unwrap_or_default();
+    format!("{}{since}{until}", text(block, "text"))
 }
 
 fn why(place: &Value) -> String {

@@ -110,6 +110,10 @@ impl Args {
         let mut titles = vec!["FIELD", "VALUE", "OWNER"];
         titles.extend(beside.as_deref());
         let mut body = format!("{head}\n{}", output::grid(Some(&titles), &[], rows.into_iter()));
+        for block in at(&answer.body, "blocked").as_array().into_iter().flatten() {
+            let word = super::place::blocked(block, answer.as_of);
+            body.push_str(&format!("\nblocked at {}: {word}", text(block, "destination")));
+        }
         for finding in at(meta, "findings").as_array().into_iter().flatten() {
             let (rule, path) = (text(finding, "rule_id"), text(finding, "path"));
             body.push_str(&format!("\nwarning {rule} {path}: {}", text(finding, "message")));

@@ -36,7 +36,7 @@ fn render(lineage: &Value, now: Timestamp) -> String {
     let mut step = |at: Option<Timestamp>, word: &str, rest: String| {
         let (Some(at), Some(start)) = (at, start) else { return };
         let since = at.since(start).as_secs_f64();
-        lines.push(format!("  {}  {word:10}  {rest:60}  +{since:.1} s", words::precise(at)));
+        lines.push(format!("  {}  {word:10}  {rest:60}  +{since:.1} s", words::precise(at, now)));
     };
     let change = at(lineage, "change");
     if !change.is_null() {
@@ -54,6 +54,10 @@ fn render(lineage: &Value, now: Timestamp) -> String {
         step(output::instant(golden, "meta.accepted_at"), "validated", format!("policy {policy}{found}"));
         let place = format!("{} {}@{}", text(golden, "topic"), integer(golden, "partition"), integer(golden, "offset"));
         step(output::instant(golden, "appended_at"), "golden", format!("{place}, revision {}", integer(golden, "meta.revision")));
+    }
+    for event in at(lineage, "events").as_array().into_iter().flatten() {
+        let what = format!("{}, {}", text(event, "system"), text(event, "text"));
+        step(output::instant(event, "at"), &text(event, "what"), what);
     }
     for held in at(status, "held").as_array().into_iter().flatten() {
         lines.push(format!("  held      {}: {}", text(held, "source"), text(held, "sentence")));
@@ -94,7 +98,7 @@ fn captured(change: &Value) -> String {
 fn destination(place: &Value, width: usize, now: Timestamp) -> String {
     let name = text(place, "destination");
     let clock = |path: &str| output::instant(place, path).map(|at| words::clock(at, now)).unwrap_or_default();
-    match text(place, "state").as_str() {
+    let line = match text(place, "state").as_str() {
         "accepted" => {
             let took = seconds(place, "took_seconds").map(words::took).unwrap_or_default();
             let revision = integer(place, "accepted_revision");
@@ -107,5 +111,10 @@ fn destination(place: &Value, width: usize, now: Timestamp) -> String {
         }
         "not_needed" | "given_up" => format!("  {name:width$}  {}", text(place, "why")),
         state => format!("  {name:width$}  {state:8}  {}", text(place, "why")),
+    };
+    let block = at(place, "blocked");
+    if block.is_null() || text(place, "reason") == "blocked" {
+        return line;
     }
+    format!("{line}; blocked {}", super::place::blocked(block, now))
 }

@@ -11,6 +11,7 @@ pub(crate) fn answer(method: &Method, path: &str, query: &str, body: &Value) -> 
         ("GET", "records/item") => (200, golden(query.contains("at=mes-ulm"))),
         ("GET", "records/item/status") if query.contains("9999") => problem(404, "NOT_FOUND", "no source has sent item 9999/A"),
         ("GET", "records/item/status") if query.contains("4712") => (200, held()),
+        ("GET", "records/item/status") if query.contains("4811") => (200, retrying()),
         ("GET", "records/item/status") if query.contains("4810") => (200, everywhere()),
         ("GET", "records/item/status") => (200, status()),
         ("GET", "records/item/lineage") => (200, lineage()),
@@ -20,6 +21,10 @@ pub(crate) fn answer(method: &Method, path: &str, query: &str, body: &Value) -> 
         ("GET", "dead-letters") if query.contains("code=NOTHING") => {
             (200, json!({ "version": 1, "items": [], "next": null, "total": 0 }))
         }
+        ("GET", "dead-letters") if query.contains("state=discarded") => {
+            (200, json!({ "version": 1, "items": [discarded()["status"]], "next": null, "total": 1 }))
+        }
+        ("GET", "dead-letters/mes-ulm/item/5@77") => (200, discarded()),
         ("GET", "dead-letters") => (200, json!({ "version": 1, "items": letters(), "next": "3", "total": 43 })),
         ("GET", "dead-letters/stats") => (200, stats()),
         ("GET", "dead-letters/mes-ulm/item/3@1851") => (200, letter()),
@@ -67,7 +72,8 @@ fn overview() -> Value {
         ],
         "domains": [
             { "domain": "customer", "golden": 40, "deleted": 0, "held": {}, "refused": 0,
-              "cells": { "crm": { "role": "source", "changes": 40 } } },
+              "cells": { "crm": { "role": "source", "changes": 40, "state": "unavailable", "since": "2026-11-25T11:57:00Z",
+                                  "reason": "it answers 401" } } },
             { "domain": "item", "golden": 12418, "deleted": 0, "held": { "record": 2 }, "refused": 0,
               "cells": { "erp": { "role": "source", "changes": 12500 }, "mes-ulm": cell("refused", 12377, 0, 41, None),
                          "mes-pune": cell("paused", 11214, 1204, 0, Some(2280.0)) } },
@@ -77,11 +83,15 @@ fn overview() -> Value {
         ],
         "dead_letters": { "open": 43, "replaying": 0, "oldest_open_seconds": 8040.0 },
         "needs_a_person": [
-            { "system": "mes-ulm", "domain": "item", "key": null, "count": 41, "code": "ROUTING_MISSING",
-              "text": "41 item records refused, ROUTING_MISSING", "turn": "routing office", "oldest_seconds": 8040.0 },
-            { "system": "mes-pune", "domain": "", "key": null, "count": 1, "code": null,
-              "text": "paused by local/j.rao, \"line 4 stop\", until 14:00 UTC", "turn": "nobody, resumes by itself",
-              "oldest_seconds": 2280.0 },
+            { "kind": "refused", "system": "mes-ulm", "domain": "item", "key": null, "count": 41, "code": "ROUTING_MISSING",
+              "text": "41 item records refused, ROUTING_MISSING", "turn": "routing office", "oldest_seconds": 8040.0,
+              "then": "millrace dlq list --destination mes-ulm --code ROUTING_MISSING" },
+            { "kind": "paused", "system": "mes-pune", "domain": "", "key": null, "count": 1, "code": null,
+              "text": "paused by local/j.rao, \"line 4 stop\", until 14:00 UTC; 1204 records late",
+              "turn": "nobody, resumes by itself", "oldest_seconds": 2280.0, "then": "millrace destination resume mes-pune" },
+            { "kind": "quarantined", "system": "validator", "domain": "item", "key": "4712/A", "count": 1, "code": null,
+              "text": "item 4712/A from erp is quarantined by ITM-07: GTIN 1 has a wrong check digit; correct it in erp",
+              "turn": "item office", "oldest_seconds": 600.0, "then": "millrace record where item 4712/A" },
         ],
     })
 }
@@ -101,6 +111,8 @@ fn golden(beside: bool) -> Value {
                 "findings": [{ "rule_id": "ITM-13", "path": "/net_weight", "message": "heavier than its group" }] },
             "data": { "item_id": "4711", "revision": "C", "base_uom": "SET", "net_weight": { "value": "4.2", "uom": "KGM" },
                 "drawing_number": null, "plants": [{ "plant": "ulm", "storage_location": "A-01" }] } },
+        "blocked": [{ "destination": "wms", "text": "by local/j.rao: wrong drawing", "since": "2026-11-24T15:00:00Z",
+            "until": "2026-11-25T14:00:00Z" }],
         "owners": { "owner": "erp", "office": "item office", "groups": [{ "owner": "wms", "fields": ["/plants/*/storage_location"] }] },
     });
     if beside {
@@ -122,10 +134,12 @@ fn status() -> Value {
         "deleted": false, "held": [], "letters": [], "destinations": [
             { "destination": "mes-pune", "state": "waiting", "reason": "paused", "late": true,
               "why": "destination paused by local/j.rao until 14:00 UTC", "turn": "nobody, resumes by itself",
+              "waiting_since": "2026-11-24T11:42:07.120Z", "deadline": "2026-11-24T11:43:07.120Z", "blocked": null,
               "accepted_revision": 17, "accepted_at": "2026-11-02T09:15:00Z", "attempts": 0 },
             refused(),
             { "destination": "wms", "state": "accepted", "accepted_revision": 18, "accepted_at": "2026-11-25T11:42:10Z",
-              "took_seconds": 3.0, "external_id": "W-77", "attempts": 0 },
+              "took_seconds": 3.0, "external_id": "W-77", "attempts": 0, "blocked": {
+                  "text": "by local/j.rao: wrong drawing", "since": "2026-11-24T15:00:00Z", "until": "2026-11-25T14:00:00Z" } },
             { "destination": "crm", "state": "not_needed", "reason": "not_needed", "attempts": 0,
               "why": "not needed here: item.item_type != 'RAW'" },
         ] })
@@ -136,6 +150,15 @@ fn everywhere() -> Value {
         "deleted": false, "held": [], "letters": [], "destinations": [
             { "destination": "mes-ulm", "state": "accepted", "accepted_revision": 2, "accepted_at": "2026-11-25T11:00:01Z",
               "took_seconds": 0.42, "attempts": 0 },
+        ] })
+}
+
+fn retrying() -> Value {
+    json!({ "domain": "item", "key": "4811/A", "revision": 2, "accepted_at": "2026-11-25T11:59:00Z", "valid_from": null,
+        "deleted": false, "held": [], "letters": [], "destinations": [
+            { "destination": "mes-ulm", "state": "waiting", "reason": "retrying", "accepted_revision": null, "accepted_at": null,
+              "why": "attempt 3 of 8 failed, HTTP 500: out of paper; next at 12:00:09 UTC", "turn": "plant Ulm", "attempts": 3,
+              "waiting_since": "2026-11-25T11:59:00Z", "deadline": "2026-11-25T12:00:00Z", "late": false, "blocked": null },
         ] })
 }
 
@@ -157,6 +180,14 @@ fn lineage() -> Value {
             "source_epoch": 1, "source_sequence": 88213, "occurred_at": "2026-11-25T11:42:07.120Z",
             "captured_at": "2026-11-25T11:42:07.300Z" } },
         "findings": [{ "rule_id": "ITM-13" }],
+        "events": [
+            { "at": "2026-11-25T11:42:10Z", "system": "wms", "what": "accepted", "text": "revision 18, 201" },
+            { "at": "2026-11-25T11:42:12Z", "system": "mes-ulm", "what": "refused", "text": "revision 18, 422 unit \"SET\" unknown" },
+            { "at": "2026-11-25T11:50:00Z", "system": "mes-ulm", "what": "replaying", "text": "letter, by local/a.svoboda, plan p-7f2e" },
+            { "at": "2026-11-25T11:50:01Z", "system": "mes-ulm", "what": "refused",
+              "text": "revision 18, 422 unit \"SET\" unknown, after a replay" },
+            { "at": "2026-11-25T11:55:00Z", "system": "wms", "what": "block", "text": "by local/j.rao: wrong drawing" },
+        ],
         "status": status(),
     })
 }
@@ -171,7 +202,7 @@ fn letters() -> Value {
                   tries: i64,
                   opened: &str,
                   state: &str| {
-        json!({ "id": id, "domain": "item", "key": key, "revision": revision, "class": class, "code": code, "field": field,
+        json!({ "id": id, "stage": "DELIVER", "system": "mes-ulm", "domain": "item", "key": key, "revision": revision, "class": class, "code": code, "field": field,
             "attempts": tries, "opened_at": opened, "owner": if tries > 1 { "" } else { "item office" }, "state": state, "hops": 0,
             "message": "said no", "closed_by": if state == "SUPERSEDED" { Value::from("revision 12") } else { Value::Null } })
     };
@@ -198,6 +229,19 @@ fn letter() -> Value {
         "differences": [{ "path": "/base_uom", "sent": "SET", "there": "C62" }],
         "payload": { "unit": "SET" },
     })
+}
+
+fn discarded() -> Value {
+    let mut letter = letter();
+    letter["status"]["id"] = "mes-ulm/item/5@77".into();
+    letter["status"]["state"] = "DISCARDED".into();
+    letter["status"]["closed_by"] = "local/a.svoboda".into();
+    letter["status"]["reason"] = "scrapped".into();
+    letter["history"] = json!([
+        { "at": "2026-11-25T11:42:12Z", "state": "open", "by": "mes-ulm" },
+        { "at": "2026-11-25T11:59:00Z", "state": "discarded", "by": "local/a.svoboda", "reason": "scrapped" },
+    ]);
+    letter
 }
 
 fn stats() -> Value {

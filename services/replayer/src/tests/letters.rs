@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka::Processor as _;
 use model::{Act, DeadLetter, Domain, Golden, LedgerState, LetterState, PlanFilter, ReceiptOutcome, Stage};
 
-use super::bench::{Bench, START, Wrote, audits, commands, golden_meta, item, place, receipt, refused, states, wish};
+use super::bench::{Bench, START, Wrote, audits, code, commands, golden_meta, item, place, receipt, refused, states, wish};
 
 #[test]
 fn a_letter_opens_once_and_its_own_record_again_says_nothing() {
@@ -167,6 +167,48 @@ fn a_discard_needs_a_reason_ends_the_park_and_is_audited() {
     assert_eq!((sent[0].0, sent[0].1.act, sent[0].1.key.clone()), ("mes-ulm", Act::Discard, Some(item(1))));
     assert_eq!((audits(&wrote)[0].act.as_str(), audits(&wrote)[0].object.as_str()), ("dlq.discard", "letter/a"));
     assert_eq!(bench.status("a").reason.as_deref(), Some("because"));
+}
+
+#[test]
+fn a_discarded_letter_is_sent_again_when_it_is_asked_for_and_resolved_when_it_arrives() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.golden(Domain::Item, &item(1), &Golden { meta: golden_meta(18, &[]), data: None });
+    bench.letter(&refused("a", 1, 18));
+    let mut discard = wish(Act::DiscardLetters, "d-1");
+    discard.filter = Some(PlanFilter { ids: vec!["a".into()], ..PlanFilter::default() });
+    discard.reason = Some("scrapped".into());
+    bench.command(&discard);
+    assert_eq!(bench.planned("p-1", code("UNIT_UNKNOWN")).error.as_deref(), Some("no open letter matches"));
+    assert_eq!(bench.planned("p-2", PlanFilter { discarded: true, ..code("UNIT_UNKNOWN") }).would_apply, 1);
+    assert_eq!(bench.planned("p-3", PlanFilter { ids: vec!["a".into()], ..PlanFilter::default() }).would_apply, 1);
+    bench.command(&wish(Act::Run, "p-3"));
+    let sent = bench.run_for(Duration::from_secs(1));
+    assert_eq!(states(&sent), [("a", LetterState::Replaying)]);
+    assert_eq!(commands(&sent).iter().map(|(to, command)| (*to, command.act)).collect::<Vec<_>>(), [("mes-ulm", Act::Replay)]);
+    bench.receipt(&receipt(1, 18, ReceiptOutcome::Accepted));
+    assert_eq!(bench.status("a").state, LetterState::Resolved);
+    assert_eq!(bench.plan("p-3").accepted, 1);
+}
+
+#[test]
+fn a_discarded_letter_whose_record_arrived_since_is_closed_and_not_sent_also_after_a_restart() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.letter(&refused("a", 1, 18));
+    let mut discard = wish(Act::DiscardLetters, "d-1");
+    discard.filter = Some(PlanFilter { ids: vec!["a".into()], ..PlanFilter::default() });
+    discard.reason = Some("scrapped".into());
+    bench.command(&discard);
+    let mut bench = Bench::restarted(&bench.own());
+    bench.golden(Domain::Item, &item(1), &Golden { meta: golden_meta(19, &[]), data: None });
+    bench.ledger("mes-ulm", &place(1), LedgerState::Clear, Some(19));
+    bench.caught_up();
+    assert_eq!(bench.planned("p-1", PlanFilter { discarded: true, ..code("UNIT_UNKNOWN") }).superseded, 1);
+    bench.command(&wish(Act::Run, "p-1"));
+    let sent = bench.run_for(Duration::from_secs(1));
+    assert_eq!(states(&sent), [("a", LetterState::Superseded)]);
+    assert!(commands(&sent).iter().all(|(_, command)| command.act != Act::Replay), "{sent:?}");
 }
 
 #[test]

@@ -156,6 +156,8 @@ fn a_destination_that_takes_nothing_is_named_and_needs_queue() {
         state: DestinationState::Paused,
         since: START,
         reason: Some("inventory".into()),
+        code: None,
+        next_at: None,
         by: None,
         until: None,
         policy_version: "1".into(),

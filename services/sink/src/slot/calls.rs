@@ -98,6 +98,7 @@ async fn deliver(shared: Arc<Shared>, slot: mpsc::UnboundedSender<Input>, reques
     }
     let domain = request.key.domain.name();
     telemetry::STAGE_SECONDS.with_label_values(&[domain, "deliver"]).observe(at.since(started).as_secs_f64());
+    shared.remember_fault(&answer);
     let (counts, turn) = shared.traffic().finished(permit, answer.class, answer.retry_after, at);
     let text = answer.problem.as_ref().map(|problem| problem.message.clone());
     drop(slot.send(Input::Answered(Box::new(Answered { key: request.key, hash: request.hash, answer, counts, at }))));

@@ -10,6 +10,9 @@
 //!   "store": {"bytes": 1048576, "free_bytes": 8589934592},
 //!   "destinations": [                           // what each sink last said of itself; null: it never spoke
 //!     {"name": "mes-ulm", "policy_version": "…", "state": "ok", "reason": null, "at": "2026-11-25T11:59:30Z"}
+//!   ],
+//!   "sources": [                                // the same, of each publisher
+//!     {"name": "erp", "policy_version": "…", "state": "ok", "reason": null, "at": "…"}
 //!   ]
 //! }
 //! ```
@@ -24,17 +27,31 @@ use crate::{now, store::query};
 
 pub(super) async fn get(State(api): State<Api>) -> Result<Json<Value>, Problem> {
     let fleet = Arc::clone(&api.fleet);
-    let destinations = api
+    let (destinations, sources) = api
         .reads
         .ask(move |sql| {
+            let mut sources = Vec::new();
+            for name in fleet.sources.keys() {
+                sources.push((name.clone(), query::source(sql, name)?));
+            }
             let mut said = Vec::new();
             for name in fleet.destinations.keys() {
                 said.push((name.clone(), query::destination(sql, name)?));
             }
-            Ok(said)
+            Ok((said, sources))
         })
         .await?;
     let destinations = destinations.into_iter().map(|(name, status)| {
+        let status = status.as_ref();
+        json!({
+            "name": name,
+            "policy_version": status.map(|status| &status.policy_version),
+            "state": status.map_or("unknown", |status| status.state.name()),
+            "reason": status.and_then(|status| status.reason.as_ref()),
+            "at": status.map(|status| status.at),
+        })
+    });
+    let sources = sources.into_iter().map(|(name, status)| {
         let status = status.as_ref();
         json!({
             "name": name,
@@ -52,6 +69,7 @@ pub(super) async fn get(State(api): State<Api>) -> Result<Json<Value>, Problem> 
         "caught_up": api.progress.caught_up(),
         "store": { "bytes": size(&api.store), "free_bytes": free(&api.store) },
         "destinations": destinations.collect::<Vec<_>>(),
+        "sources": sources.collect::<Vec<_>>(),
     })))
 }
 

@@ -129,15 +129,21 @@ pub(super) async fn discard(
     Ok((StatusCode::ACCEPTED, Json(json!({ "version": 1, "command_id": command_id, "letters": letters }))))
 }
 
-/// How many open letters a filter means; a filter that means everything without saying so, or nothing at all, is refused.
+/// How many letters a filter means; a filter that means everything without saying so, or nothing at all, is refused.
 pub(super) async fn meant(api: &Api, plan: &PlanFilter, act: &'static str) -> Result<i64, Problem> {
-    let filter = Filter { plan: plan.clone(), states: vec!["open".to_owned()] };
+    let states: &[&str] = match act {
+        "replay" if plan.discarded => &["discarded"],
+        "replay" if !plan.ids.is_empty() => &["open", "expired", "discarded"],
+        _ => &["open", "expired"],
+    };
+    let filter = Filter { plan: plan.clone(), states: states.iter().map(|state| (*state).to_owned()).collect() };
     let (letters, systems) = api.reads.ask(move |sql| letters::reach(sql, &filter)).await?;
     let narrowed = !plan.ids.is_empty()
         || [&plan.system, &plan.domain, &plan.key, &plan.code, &plan.class].iter().any(|field| field.is_some())
         || plan.since.is_some();
     if letters == 0 {
-        return Err(Problem::not_found("no open dead letter matches"));
+        let kind = if plan.discarded { "discarded" } else { "open" };
+        return Err(Problem::not_found(format!("no {kind} dead letter matches")));
     }
     if !narrowed && !plan.all {
         let plural = |count: i64, one: &str| if count == 1 { format!("{count} {one}") } else { format!("{count} {one}s") };

@@ -14,10 +14,12 @@
 //!   "domains": [                                // rows
 //!     {"domain": "item", "golden": 300, "deleted": 2, "held": {"record": 1}, "refused": 3, "owner": "erp",
 //!      "cells": {
-//!        "erp":     {"role": "source", "changes": 305, "last_change_at": "…"},
+//!        "erp":     {"role": "source", "changes": 305, "last_change_at": "…",
+//!                    "state": "ok", "since": "…", "reason": null},   // ok|unavailable|silent|unknown
 //!        "mes-ulm": {"role": "destination",
 //!                    "state": "ok",              // worst first: refused|paused|unavailable|late|waiting|ok
 //!                    "accepted": 297, "sent": 0, "waiting": 2, "refused": 1, "given_up": 0, "not_needed": 2,
+//!                    "late": 1,                  // of the waiting and sent ones: for longer than was promised
 //!                    "reasons": {"queued": 2},   // of the waiting and sent ones
 //!                    "oldest_waiting_seconds": 3.2,
 //!                    "deadline_seconds": 60.0,   // null: none promised
@@ -25,9 +27,11 @@
 //!      }}
 //!   ],
 //!   "dead_letters": {"open": 4, "replaying": 0, "oldest_open_seconds": 812.0},
-//!   "needs_a_person": [
-//!     {"system": "mes-ulm", "domain": "item", "key": "4711/C", "count": 1, "code": "UNIT_UNKNOWN",
-//!      "text": "item 4711/C: unit \"SET\" unknown", "turn": "item office", "oldest_seconds": 3720.0}
+//!   "needs_a_person": [                         // empty: nothing does, as far as the tracker has read
+//!     // kind: behind|refused|replaying|unavailable|paused|silent|denied|ahead|late|retrying|approval|quarantined|overdue|given_up
+//!     {"kind": "refused", "system": "mes-ulm", "domain": "item", "key": "4711/C", "count": 1, "code": "UNIT_UNKNOWN",
+//!      "text": "item 4711/C: unit \"SET\" unknown", "turn": "item office", "oldest_seconds": 3720.0,
+//!      "then": "millrace dlq show mes-ulm/item/3@1851"}
 //!   ]
 //! }
 //! ```

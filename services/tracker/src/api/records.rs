@@ -58,7 +58,8 @@ async fn show(api: &Api, domain: Domain, key: RecordKey, at: Option<String>) -> 
     {
         return Err(Problem::not_found(format!("`{name}` is not a destination of the landscape")).field("at"));
     }
-    let (golden, there) = api
+    let fleet = Arc::clone(&api.fleet);
+    let (golden, there, blocks) = api
         .reads
         .ask(move |sql| {
             let golden = records::revision(sql, domain, asked.as_str(), i64::MAX)?;
@@ -66,12 +67,16 @@ async fn show(api: &Api, domain: Domain, key: RecordKey, at: Option<String>) -> 
                 Some(name) => records::at_destination(sql, name, domain, asked.as_str())?,
                 None => None,
             };
-            Ok((golden, there))
+            Ok((golden, there, records::blocks(sql, &fleet, domain, asked.as_str())?))
         })
         .await?;
     let golden = golden.ok_or_else(|| missing(domain, &key))?;
     let tag = format!("\"{}\"", golden.meta.revision);
-    let mut body = json!({ "version": 1, "golden": golden, "owners": owners(api, domain) });
+    let blocked: Vec<Value> = blocks
+        .into_iter()
+        .map(|(name, block)| json!({ "destination": name, "text": block.text, "since": block.since, "until": block.until }))
+        .collect();
+    let mut body = json!({ "version": 1, "golden": golden, "owners": owners(api, domain), "blocked": blocked });
     if let Some(there) = there {
         body["there"] = json!(there);
     }

@@ -1,6 +1,8 @@
-//! Ledgers, receipts and the destinations' own words.
+//! Ledgers, receipts and what the systems' own processes say of them.
 
-use model::{Cause, DestinationStatus, Ledger, LedgerEntry, Receipt, ReceiptOutcome, Timestamp, Topical, ledger::LEASE_KEY};
+use model::{
+    Cause, DestinationStatus, Ledger, LedgerEntry, Receipt, ReceiptOutcome, SourceStatus, Timestamp, Topical, ledger::LEASE_KEY,
+};
 use rusqlite::params;
 
 use super::{Error, Noted, Write, records::seconds, symbol};
@@ -98,6 +100,17 @@ impl Write<'_> {
                 seconds: seconds(receipt.occurred_at, receipt.answered_at),
             });
         }
+        Ok(())
+    }
+
+    pub(super) fn source(&mut self, key: &str, status: Option<&SourceStatus>) -> Result<(), Error> {
+        match status {
+            None => self.run("DELETE FROM source WHERE source = ?", [key])?,
+            Some(status) => self.run(
+                "INSERT OR REPLACE INTO source VALUES (?, ?, ?)",
+                params![key, symbol(&status.state)?, serde_json::to_string(status)?],
+            )?,
+        };
         Ok(())
     }
 

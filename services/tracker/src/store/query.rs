@@ -2,10 +2,11 @@
 
 pub mod destinations;
 pub mod letters;
+pub mod needs;
 pub mod overview;
 pub mod records;
 
-use model::{DestinationState, DestinationStatus, LedgerState, Reason, Timestamp};
+use model::{DestinationState, DestinationStatus, LedgerState, Reason, SourceStatus, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 
@@ -50,6 +51,16 @@ fn row<T>(
 /// When the store cannot be read.
 pub fn destination(sql: &Connection, name: &str) -> Result<Option<DestinationStatus>, Error> {
     row(sql, "SELECT body FROM destination WHERE destination = ?", [name], |row| row.get::<_, String>(0))?
+        .map(|body| json(&body))
+        .transpose()
+}
+
+/// What a source's publisher last said of it; none before it spoke.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn source(sql: &Connection, name: &str) -> Result<Option<SourceStatus>, Error> {
+    row(sql, "SELECT body FROM source WHERE source = ?", [name], |row| row.get::<_, String>(0))?
         .map(|body| json(&body))
         .transpose()
 }

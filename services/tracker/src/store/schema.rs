@@ -1,7 +1,7 @@
 //! The tables. A change here raises [`VERSION`], and an older store is rebuilt from the topics.
 
 /// Version of the tables below.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// Instants are microseconds since 1970 in UTC. Names of states and reasons are those of the topics (upper case).
 pub(super) const TABLES: &str = "
@@ -54,6 +54,7 @@ CREATE TABLE receipt (
   PRIMARY KEY (destination, slot, seq)) WITHOUT ROWID;
 CREATE INDEX receipt_by_key ON receipt (domain, key, destination, revision);
 CREATE INDEX receipt_recent ON receipt (destination, domain, answered_at);
+CREATE TABLE source (source TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE destination (destination TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE letter (

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use model::{
     ApprovalState, Cause, ChangeId, ChangeMeta, Data, DeadLetter, DestinationState, DestinationStatus, Domain, Golden,
     GoldenMeta, Held, HeldChange, Item, Ledger, LedgerEntry, LedgerState, LetterClass, LetterId, LetterState, LetterStatus,
-    Operation, Reason, Receipt, ReceiptOutcome, RecordKey, Stage, Timestamp,
+    Operation, Reason, Receipt, ReceiptOutcome, RecordKey, SourceState, SourceStatus, Stage, StreamStatus, Timestamp,
     ledger::{Accepted, Offered},
 };
 use tracker::{
@@ -28,6 +28,7 @@ pub(crate) fn fleet() -> Arc<Fleet> {
     let part = |office: &str, scope| DestinationPart {
         office: office.to_owned(),
         rate: Some(10.0),
+        attempts: 8,
         domains: BTreeMap::from([(Domain::Item, served(scope))]),
     };
     Arc::new(Fleet {
@@ -318,6 +319,22 @@ impl Log {
         self.letter(status)
     }
 
+    pub(crate) fn source(&mut self, name: &str, state: SourceState, seconds: i64) -> &mut Self {
+        let status = SourceStatus {
+            source: name.to_owned(),
+            state,
+            since: at(seconds),
+            reason: (state == SourceState::Unavailable).then(|| "it answers 401: who are you?".to_owned()),
+            next_at: (state == SourceState::Unavailable).then(|| at(seconds + 30)),
+            read_at: Some(at(seconds)),
+            streams: vec![StreamStatus { stream: "items".to_owned(), domain: "item".to_owned(), cursor: Some(at(seconds)) }],
+            policy_version: "1-test".to_owned(),
+            at: at(seconds),
+        };
+        self.push("mdm.source", 0, name, at(seconds), Fact::Source(Some(Box::new(status))));
+        self
+    }
+
     pub(crate) fn destination(&mut self, name: &str, state: DestinationState, seconds: i64) -> &mut Self {
         let status = DestinationStatus {
             destination: name.to_owned(),
@@ -325,12 +342,29 @@ impl Log {
             state,
             since: at(seconds),
             reason: (state == DestinationState::Paused).then(|| "line 4 stop".to_owned()),
+            code: None,
+            next_at: None,
             by: (state == DestinationState::Paused).then(|| "local/j.rao".to_owned()),
             until: None,
             policy_version: "1-test".to_owned(),
             at: at(seconds),
         };
         self.push("mdm.destination", 0, name, at(seconds), Fact::Destination(Some(Box::new(status))));
+        self
+    }
+
+    /// The change is held for a reason, without an end.
+    pub(crate) fn held_for(&mut self, item: &str, reason: Reason, waits_for: &str, seconds: i64) -> &mut Self {
+        self.held(item, waits_for, seconds);
+        let Some(Located { fact: Fact::Held(Some(held)), .. }) = self.records.last_mut() else { unreachable!() };
+        let [waiting] = held.waiting.as_mut_slice() else { unreachable!() };
+        (waiting.reason, waiting.until) = (reason, None);
+        waiting.findings = vec![
+            serde_json::from_value(serde_json::json!({
+                "rule_id": "ITM-07", "severity": "QUARANTINE", "path": "/gtins/0", "message": "GTIN 1 has a wrong check digit"
+            }))
+            .unwrap(),
+        ];
         self
     }
 

@@ -3,4 +3,5 @@
 
 mod api;
 mod given;
+mod needs;
 mod store;

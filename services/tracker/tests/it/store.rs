@@ -39,7 +39,7 @@ impl Fixture {
         Reads::new(&self.path())
     }
 
-    async fn overview(&self, seconds: i64) -> Value {
+    pub(crate) async fn overview(&self, seconds: i64) -> Value {
         let fleet = Arc::clone(&self.fleet);
         let overview = self.reads().ask(move |sql| overview::overview(sql, &fleet, true, at(seconds), at(seconds))).await;
         serde_json::to_value(overview.unwrap()).unwrap()
@@ -184,16 +184,16 @@ async fn a_paused_or_unavailable_destination_is_the_reason_and_needs_a_person() 
     let mut store = fixture.open();
     let mut log = Log::default();
     log.golden("4711/C", 1, "FINISHED", 0).destination("mes-pune", DestinationState::Paused, 1);
-    log.destination("mes-ulm", DestinationState::Unavailable, 1);
+    log.destination("mes-ulm", DestinationState::Unavailable, 1).source("erp", model::SourceState::Ok, 1);
     store.apply(&log.records).unwrap();
     let pune = fixture.standpoint("mes-pune", "4711/C", 100).await;
     assert_eq!(pune["why"], "destination paused by local/j.rao until it is resumed");
     assert_eq!((&pune["turn"], &pune["late"]), (&"local/j.rao".into(), &true.into()));
     let ulm = fixture.standpoint("mes-ulm", "4711/C", 5).await;
-    assert!(ulm["why"].as_str().unwrap().starts_with("mes-ulm does not answer since"), "{ulm}");
+    assert!(ulm["why"].as_str().unwrap().starts_with("mes-ulm has not answered since"), "{ulm}");
     assert_eq!(ulm["turn"], "plant Ulm");
     let overview = fixture.overview(5).await;
-    assert_eq!(overview["needs_a_person"].as_array().unwrap().len(), 2);
+    assert_eq!(overview["needs_a_person"].as_array().unwrap().len(), 2, "{overview}");
     assert_eq!(overview["domains"][0]["cells"]["mes-pune"]["reasons"]["paused"], 1);
 }
 

@@ -80,7 +80,7 @@ async fn a_fleet_that_is_well_is_called_well_and_every_fault_is_named_with_its_n
     let well = Diagnosis::of(folder.path(), &[&all[..], &["--strict"]].concat())?;
     assert_eq!((well.code, well.levels("ok").len()), (Some(0), well.lines.len()), "{:#?}", well.lines);
     assert!(well.line("ok", "registry")?.0.starts_with("Apicurio"), "{:#?}", well.lines);
-    for subject in ["brokers", "topics", "rights", "landscape", "sinks", "services", "clock", "disk", "tracker"] {
+    for subject in ["brokers", "topics", "rights", "landscape", "sinks", "publishers", "services", "clock", "disk", "tracker"] {
         well.line("ok", subject)?;
     }
 

@@ -25,6 +25,7 @@ mod sink;
 mod starting;
 mod subscribers;
 mod telemetry;
+mod told;
 mod topics;
 mod traces;
 mod tracker;

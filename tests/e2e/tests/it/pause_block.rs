@@ -99,6 +99,15 @@ async fn a_pause_and_a_block_survive_the_death_of_the_sink_and_then_the_newest_a
         if state == Some(model::LedgerState::Blocked) { Ok(()) } else { Err(format!("{state:?}")) }
     })
     .await?;
+    until("the API to tell the block of a record that arrived before it", PATIENCE, || async {
+        let record = tracker.standpoint("item", BLOCKED, PUNE).await.map_err(|error| format!("{error:#}"))?;
+        let lineage = tracker.get("records/item/lineage", &[("key", BLOCKED)]).await.map_err(|error| format!("{error:#}"))?;
+        let is_told = record["state"] == "accepted" && record["blocked"]["text"] == "by local/anna: wrong drawing";
+        let mut events = lineage["events"].as_array().into_iter().flatten();
+        let is_traced = events.any(|event| event["what"] == "block" && event["system"] == PUNE);
+        if is_told && is_traced { Ok(()) } else { Err(format!("{record}\n{}", lineage["events"])) }
+    })
+    .await?;
     let calls = world.stack.systems.plant(ULM)?.counts().calls;
     everything_but_what_is_held_flows(&mut world, calls).await?;
     is_told(&tracker).await?;

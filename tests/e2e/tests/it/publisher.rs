@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use devstack::{RestMode, Stack, StackOptions};
 use millrace_e2e::{Look, sample_data, sample_landscape, until};
-use model::{Act, Change, Command, DeadLetter, Domain, Operation, Outgoing, Slot, Stage, Timestamp};
+use model::{Act, Change, Command, DeadLetter, Domain, Operation, Outgoing, Slot, SourceState, Stage, Timestamp};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -72,6 +72,18 @@ impl Alone {
         until("letters", PATIENCE, || async {
             let letters = self.look.letters(source).await.map_err(|error| format!("{error:#}"))?;
             if letters.len() >= count { Ok(letters) } else { Err(format!("{} of {count} letters", letters.len())) }
+        })
+        .await
+    }
+
+    /// The publisher has said this of its source.
+    async fn until_said(&self, source: &str, state: SourceState, reason: &str) -> Result<()> {
+        until("the publisher to say how its source is", PATIENCE, || async {
+            let said = self.look.sources().await.map_err(|error| format!("{error:#}"))?;
+            let is_said = said
+                .get(source)
+                .is_some_and(|status| status.state == state && status.reason.as_deref().unwrap_or_default().contains(reason));
+            if is_said { Ok(()) } else { Err(format!("{said:?}")) }
         })
         .await
     }
@@ -321,6 +333,7 @@ async fn a_source_that_answers_nonsense_is_waited_for_and_then_caught_up_with() 
             std::future::ready(if is_told { Ok(()) } else { Err(format!("{mode:?}: {missing:?}")) })
         })
         .await?;
+        alone.until_said("crm", SourceState::Unavailable, told).await?;
     }
     // Meanwhile one customer changed and one went away.
     let customers: Vec<serde_json::Map<String, serde_json::Value>> =
@@ -334,6 +347,7 @@ async fn a_source_that_answers_nonsense_is_waited_for_and_then_caught_up_with() 
     assert!(crm.delete("customers", &gone)?);
     crm.set_mode(RestMode::Normal)?;
     alone.ready()?;
+    alone.until_said("crm", SourceState::Ok, "").await?;
     let changes = alone.until_changes("crm", CUSTOMERS + 2).await?;
     let deleted: Vec<_> = changes.iter().filter(|change| change.data.is_none()).map(|change| &change.meta.source_key).collect();
     assert_eq!(deleted, [&gone]);

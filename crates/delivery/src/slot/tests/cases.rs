@@ -245,6 +245,45 @@ fn attempts_count_only_while_the_destination_serves_others() {
 }
 
 #[test]
+fn a_revision_that_fails_for_now_says_so_in_the_ledger_once_per_call_and_is_tried_again_after_a_crash() {
+    let mut hand = Hand::new();
+    hand.now = 5;
+    hand.offer(1);
+    let problem = Problem {
+        class: model::LetterClass::Exhausted,
+        code: "HTTP_500".to_owned(),
+        field: None,
+        observed: None,
+        message: "HTTP 500: out of paper".to_owned(),
+    };
+    hand.answer(Answer { problem: Some(problem), ..Answer::bare(AnswerClass::Retryable) }, true);
+    let written = hand.seen.iter().filter_map(entry).cloned().collect::<Vec<_>>();
+    let [entry] = written.as_slice() else { panic!("{written:?}") };
+    assert_eq!((entry.state, entry.reason, entry.attempts), (LedgerState::Waiting, model::Reason::Retrying, 1));
+    assert_eq!((entry.code.as_deref(), entry.detail.as_deref()), (Some("HTTP_500"), Some("HTTP 500: out of paper")));
+    assert_eq!((entry.since, entry.until.is_some_and(|until| until > at(5))), (Some(at(5)), true));
+    assert!(!hand.is_done("golden", 10), "its offset is not committed");
+    assert!(!hand.slot.has_ready(), "not before its time");
+
+    let mut after = Hand { slot: fresh(0, None), seen: Vec::new(), now: 600 };
+    after.slot.restore(key(), Some(entry.clone()));
+    after.slot.begin(0, at(600));
+    after.slot.caught_up(at(600));
+    after.slot.offer(key(), upsert(1), ticket("golden", 10), at(600));
+    after.slot.tick(at(600));
+    after.settle();
+    assert!(matches!(after.seen.last(), Some(Action::Fetch(_, Place::Golden(10)))), "{:?}", after.seen.last());
+    after.slot.fetched(&key(), Some(upsert(1)), at(600));
+    assert_eq!(after.accept(), 1);
+    assert_eq!(after.state(), LedgerState::Clear);
+
+    hand.now = 600;
+    hand.slot.tick(at(600));
+    assert_eq!(hand.accept(), 1);
+    assert_eq!(hand.state(), LedgerState::Clear);
+}
+
+#[test]
 fn a_delivered_revision_is_asked_for_again_when_its_acceptance_is_overdue() {
     let mut hand = Hand::new();
     hand.offer(1);

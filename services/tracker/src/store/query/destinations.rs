@@ -46,7 +46,9 @@ fn read(sql: &Connection, fleet: &Fleet, name: &str, part: &DestinationPart, now
     let status = destination(sql, name)?;
     let (mut queued, mut refused, mut oldest) = (0, 0, None::<f64>);
     for domain in part.domains.keys() {
-        let counts = overview::counts(sql, name, part, *domain, destination_state(status.as_ref()), now)?;
+        let state = destination_state(status.as_ref());
+        let groups = overview::groups(sql, fleet, name, *domain, state, now)?;
+        let counts = overview::counts(sql, fleet, name, *domain, state, &groups, now)?;
         queued += counts.waiting + counts.sent;
         refused += counts.refused;
         oldest = oldest.into_iter().chain(counts.oldest_waiting_seconds).reduce(f64::max);

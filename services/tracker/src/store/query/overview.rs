@@ -3,22 +3,24 @@
 
 use std::collections::BTreeMap;
 
-use model::{DestinationState, DestinationStatus, Domain, Timestamp};
+use model::{DestinationState, DestinationStatus, Domain, Reason, SourceState, SourceStatus, Timestamp};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::{NEEDED, destination, destination_state, instant, json, parse_symbol, row, rows};
+use super::{
+    NEEDED, destination, destination_state, instant,
+    needs::{self, Need, Said},
+    parse_symbol, row, rows, source,
+};
 use crate::{
-    fleet::{DestinationPart, Fleet},
+    fleet::Fleet,
     store::Error,
-    why::{self, Place, Standing, clock},
+    why::{self, Place, Standing},
 };
 
 /// Percentiles look at the last hour, and at no more acceptances than these.
 const SAMPLE: i64 = 1_000;
 const HOUR: i64 = 3_600_000_000;
-/// A sink speaks once a minute; one that was not heard for longer is not there.
-const SILENT: f64 = 180.0;
 
 /// See `api/overview.rs` for the shape in words.
 #[derive(Serialize)]
@@ -77,7 +79,13 @@ pub struct DomainRow {
 #[derive(Serialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum Cell {
-    Source { changes: i64, last_change_at: Option<Timestamp> },
+    Source {
+        changes: i64,
+        last_change_at: Option<Timestamp>,
+        state: &'static str,
+        since: Option<Timestamp>,
+        reason: Option<String>,
+    },
     Destination(Box<Counts>),
 }
 
@@ -89,6 +97,8 @@ pub struct Counts {
     pub waiting: i64,
     pub refused: i64,
     pub given_up: i64,
+    /// Of the waiting and sent ones: for longer than was promised.
+    pub late: i64,
     pub not_needed: i64,
     pub reasons: BTreeMap<&'static str, i64>,
     pub oldest_waiting_seconds: Option<f64>,
@@ -105,28 +115,32 @@ pub struct Letters {
     pub oldest_open_seconds: Option<f64>,
 }
 
-#[derive(Serialize)]
-pub struct Need {
-    pub system: String,
-    pub domain: String,
-    pub key: Option<String>,
-    pub count: i64,
-    pub code: Option<String>,
-    pub text: String,
-    pub turn: String,
-    pub oldest_seconds: f64,
+/// What each destination's sink last said.
+pub(crate) type Statuses<'a> = BTreeMap<&'a str, Option<DestinationStatus>>;
+/// What each source's publisher last said.
+pub(crate) type Sources<'a> = BTreeMap<&'a str, Option<SourceStatus>>;
+/// The groups of every cell.
+pub(crate) type Standings<'a> = BTreeMap<(&'a str, Domain), Vec<Group>>;
+
+/// Records of one domain that stand alike at one destination.
+pub(crate) struct Group {
+    pub(crate) standing: Standing,
+    count: i64,
+    /// Since when the oldest of them waits.
+    oldest: i64,
+    /// How many of them wait for longer than was promised.
+    pub(crate) late: i64,
 }
 
 /// # Errors
 /// When the store cannot be read.
 pub fn overview(sql: &Connection, fleet: &Fleet, caught_up: bool, as_of: Timestamp, now: Timestamp) -> Result<Overview, Error> {
-    let mut statuses = BTreeMap::new();
-    for name in fleet.destinations.keys() {
-        statuses.insert(name.as_str(), destination(sql, name)?);
-    }
+    let statuses = statuses(sql, fleet)?;
+    let sources = sources(sql, fleet)?;
+    let standings = standings(sql, fleet, &statuses, now)?;
     let mut domains = Vec::new();
     for domain in Domain::ALL.into_iter().filter(|domain| fleet.domains.contains_key(domain)) {
-        domains.push(domain_row(sql, fleet, &statuses, domain, now)?);
+        domains.push(domain_row(sql, fleet, &statuses, &sources, &standings, domain, now)?);
     }
     let (open, replaying, oldest) = row(
         sql,
@@ -144,11 +158,54 @@ pub fn overview(sql: &Connection, fleet: &Fleet, caught_up: bool, as_of: Timesta
         systems: systems(fleet, &statuses),
         domains,
         dead_letters: Letters { open, replaying, oldest_open_seconds: instant(oldest).map(|oldest| age(oldest, now)) },
-        needs_a_person: needs(sql, fleet, &statuses, now)?,
+        needs_a_person: needs::needs(
+            sql,
+            fleet,
+            &Said { destinations: &statuses, sources: &sources },
+            &standings,
+            caught_up.then_some(as_of),
+            now,
+        )?,
     })
 }
 
-fn systems(fleet: &Fleet, statuses: &BTreeMap<&str, Option<DestinationStatus>>) -> Vec<System> {
+/// What every sink last said of its destination.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn statuses<'a>(sql: &Connection, fleet: &'a Fleet) -> Result<Statuses<'a>, Error> {
+    fleet.destinations.keys().map(|name| Ok((name.as_str(), destination(sql, name)?))).collect()
+}
+
+/// What every publisher last said of its source.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn sources<'a>(sql: &Connection, fleet: &'a Fleet) -> Result<Sources<'a>, Error> {
+    fleet.sources.keys().map(|name| Ok((name.as_str(), source(sql, name)?))).collect()
+}
+
+/// How the records of every cell stand.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn standings<'a>(
+    sql: &Connection,
+    fleet: &'a Fleet,
+    statuses: &Statuses<'_>,
+    now: Timestamp,
+) -> Result<Standings<'a>, Error> {
+    let mut standings = BTreeMap::new();
+    for (name, part) in &fleet.destinations {
+        let state = destination_state(statuses.get(name.as_str()).and_then(Option::as_ref));
+        for domain in part.domains.keys() {
+            standings.insert((name.as_str(), *domain), groups(sql, fleet, name, *domain, state, now)?);
+        }
+    }
+    Ok(standings)
+}
+
+fn systems(fleet: &Fleet, statuses: &Statuses<'_>) -> Vec<System> {
     let mut systems = Vec::new();
     for name in fleet.sources.keys() {
         let status = statuses.get(name.as_str()).map(|status| Status::from(status.as_ref()));
@@ -165,7 +222,9 @@ fn systems(fleet: &Fleet, statuses: &BTreeMap<&str, Option<DestinationStatus>>) 
 fn domain_row(
     sql: &Connection,
     fleet: &Fleet,
-    statuses: &BTreeMap<&str, Option<DestinationStatus>>,
+    statuses: &Statuses<'_>,
+    sources: &Sources<'_>,
+    standings: &Standings<'_>,
     domain: Domain,
     now: Timestamp,
 ) -> Result<DomainRow, Error> {
@@ -195,13 +254,22 @@ fn domain_row(
                     Ok((row.get(0)?, row.get::<_, i64>(1)?))
                 })?;
             let (changes, last) = captured.map_or((0, None), |(changes, last)| (changes, Some(last)));
-            cells.insert(source.clone(), Cell::Source { changes, last_change_at: instant(last) });
+            let status = sources.get(source.as_str()).and_then(Option::as_ref);
+            let cell = Cell::Source {
+                changes,
+                last_change_at: instant(last),
+                state: source_state(status, now),
+                since: status.map(|status| status.since),
+                reason: status.and_then(|status| status.reason.clone()),
+            };
+            cells.insert(source.clone(), cell);
         }
     }
     for (destination, part) in &fleet.destinations {
         if part.domains.contains_key(&domain) {
             let state = destination_state(statuses.get(destination.as_str()).and_then(Option::as_ref));
-            let counts = counts(sql, destination, part, domain, state, now)?;
+            let groups = standings.get(&(destination.as_str(), domain)).map(Vec::as_slice).unwrap_or_default();
+            let counts = counts(sql, fleet, destination, domain, state, groups, now)?;
             cells.insert(destination.clone(), Cell::Destination(Box::new(counts)));
         }
     }
@@ -209,25 +277,34 @@ fn domain_row(
     Ok(DomainRow { domain, owner, golden, deleted, held: held.into_iter().collect(), refused, cells })
 }
 
-/// One cell: how many records are where, and how long it takes.
+/// What waited since before this is late; nothing is where no time was promised.
+pub(crate) fn due_before(fleet: &Fleet, destination: &str, domain: Domain, now: Timestamp) -> i64 {
+    let served = fleet.destinations.get(destination).and_then(|part| part.domains.get(&domain));
+    let deadline = served.and_then(|served| served.deadline).and_then(|deadline| i64::try_from(deadline.as_micros()).ok());
+    deadline.map_or(i64::MIN, |deadline| now.micros() - deadline)
+}
+
+/// The records of one cell, by how they stand.
 ///
 /// # Errors
 /// When the store cannot be read.
-pub fn counts(
+pub(crate) fn groups(
     sql: &Connection,
+    fleet: &Fleet,
     destination: &str,
-    part: &DestinationPart,
     domain: Domain,
     state: DestinationState,
     now: Timestamp,
-) -> Result<Counts, Error> {
+) -> Result<Vec<Group>, Error> {
     let text = format!(
         "SELECT {NEEDED}, ifnull(l.accepted >= w.revision, 0) AS accepted, ifnull(l.offered >= w.revision, 0) AS offered,
-                ifnull(l.state, 'UNKNOWN') AS state, ifnull(l.reason, 'UNKNOWN') AS reason, count(*), min(w.since)
+                ifnull(l.state, 'UNKNOWN') AS state, ifnull(l.reason, 'UNKNOWN') AS reason, count(*), min(w.since),
+                count(*) FILTER (WHERE w.since < ?)
          FROM wanted w LEFT JOIN ledger l USING (destination, domain, key)
          WHERE w.destination = ? AND w.domain = ? GROUP BY 1, 2, 3, 4, 5"
     );
-    let groups = rows(sql, &text, params![destination, domain.name()], |row| {
+    let due = due_before(fleet, destination, domain, now);
+    rows(sql, &text, params![due, destination, domain.name()], |row| {
         let standing = Standing {
             needed: row.get(0)?,
             accepted: row.get(1)?,
@@ -236,12 +313,27 @@ pub fn counts(
             gate: parse_symbol(&row.get::<_, String>(4)?),
             destination: state,
         };
-        Ok((standing, row.get::<_, i64>(5)?, row.get::<_, i64>(6)?))
-    })?;
+        Ok(Group { standing, count: row.get(5)?, oldest: row.get(6)?, late: row.get(7)? })
+    })
+}
+
+/// One cell: how many records are where, and how long it takes.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn counts(
+    sql: &Connection,
+    fleet: &Fleet,
+    destination: &str,
+    domain: Domain,
+    state: DestinationState,
+    groups: &[Group],
+    now: Timestamp,
+) -> Result<Counts, Error> {
     let mut counts = Counts::default();
     let mut oldest: Option<i64> = None;
-    for (standing, count, since) in groups {
-        let (place, reason) = why::place(&standing);
+    for Group { standing, count, oldest: since, late } in groups {
+        let (place, reason) = why::place(standing);
         match place {
             Place::Accepted => counts.accepted += count,
             Place::Sent => counts.sent += count,
@@ -252,10 +344,15 @@ pub fn counts(
         }
         if let (Place::Sent | Place::Waiting, Some(reason)) = (place, reason) {
             *counts.reasons.entry(reason.name()).or_default() += count;
-            oldest = Some(oldest.map_or(since, |oldest: i64| oldest.min(since)));
+            oldest = Some(oldest.map_or(*since, |oldest: i64| oldest.min(*since)));
+            // The clock of a record that waits for approval has not started.
+            if reason != Reason::Approval {
+                counts.late += late;
+            }
         }
     }
-    let deadline = part.domains.get(&domain).and_then(|served| served.deadline);
+    let served = fleet.destinations.get(destination).and_then(|part| part.domains.get(&domain));
+    let deadline = served.and_then(|served| served.deadline);
     counts.oldest_waiting_seconds = instant(oldest).map(|oldest| age(oldest, now));
     counts.deadline_seconds = deadline.map(|deadline| deadline.as_secs_f64());
     percentiles(sql, destination, domain, now, &mut counts)?;
@@ -263,12 +360,18 @@ pub fn counts(
     Ok(counts)
 }
 
+/// The one word for a source.
+fn source_state(status: Option<&SourceStatus>, now: Timestamp) -> &'static str {
+    match status {
+        None => SourceState::Unknown.name(),
+        Some(status) if age(status.at, now) > needs::SILENT => "silent",
+        Some(status) => status.state.name(),
+    }
+}
+
 /// The one word for a cell, the worst first.
 fn cell_state(counts: &Counts, destination: DestinationState) -> &'static str {
-    let late = match (counts.oldest_waiting_seconds, counts.deadline_seconds) {
-        (Some(oldest), Some(deadline)) => oldest > deadline,
-        _ => false,
-    };
+    let late = counts.late > 0;
     match destination {
         _ if counts.refused > 0 => "refused",
         DestinationState::Paused => "paused",
@@ -296,74 +399,6 @@ fn percentiles(sql: &Connection, destination: &str, domain: Domain, now: Timesta
     };
     (counts.p50_seconds, counts.p95_seconds, counts.p99_seconds) = (at(50), at(95), at(99));
     Ok(())
-}
-
-/// Open letters by cause, then destinations that stand still: each with whose turn it is.
-fn needs(
-    sql: &Connection,
-    fleet: &Fleet,
-    statuses: &BTreeMap<&str, Option<DestinationStatus>>,
-    now: Timestamp,
-) -> Result<Vec<Need>, Error> {
-    let groups = rows(
-        sql,
-        "SELECT system, domain, code, ifnull(json_extract(body, '$.owner'), ''), count(*), min(opened_at), min(id)
-         FROM letter_status WHERE state = 'OPEN' GROUP BY 1, 2, 3, 4 ORDER BY 6",
-        [],
-        |row| {
-            Ok((
-                row.get::<_, String>(0)?,
-                row.get::<_, String>(1)?,
-                row.get::<_, String>(2)?,
-                row.get::<_, String>(3)?,
-                row.get::<_, i64>(4)?,
-                row.get::<_, i64>(5)?,
-                row.get::<_, String>(6)?,
-            ))
-        },
-    )?;
-    let mut needs = Vec::new();
-    for (system, domain, code, owner, count, opened, id) in groups {
-        let one: Option<model::LetterStatus> =
-            row(sql, "SELECT body FROM letter_status WHERE id = ?", [&id], |row| row.get::<_, String>(0))?
-                .map(|body| json(&body))
-                .transpose()?;
-        let key = one.as_ref().and_then(|one| one.key.as_ref()).map(|key| key.as_str().to_owned()).filter(|_| count == 1);
-        let text = match (&key, one) {
-            (Some(key), Some(one)) => format!("{domain} {key}: {}", one.message),
-            _ if count == 1 => format!("1 {domain} record refused, {code}"),
-            _ => format!("{count} {domain} records refused, {code}"),
-        };
-        let turn = if owner.is_empty() { fleet.office_of(&system) } else { owner };
-        let oldest_seconds = age(Timestamp::from_micros(opened), now);
-        needs.push(Need { system, domain, key, count, code: Some(code), text, turn, oldest_seconds });
-    }
-    for (name, status) in statuses {
-        let Some(status) = status else { continue };
-        let (text, turn) = match status.state {
-            DestinationState::Paused => paused(status, now),
-            DestinationState::Unavailable => {
-                (format!("does not answer since {}", clock(status.since, now)), fleet.office_of(name))
-            }
-            DestinationState::Ok | DestinationState::Resyncing | DestinationState::Unknown if age(status.at, now) > SILENT => {
-                (format!("its sink was last heard {}", clock(status.at, now)), "operations".to_owned())
-            }
-            DestinationState::Ok | DestinationState::Resyncing | DestinationState::Unknown => continue,
-        };
-        let oldest_seconds = age(status.since, now);
-        let name = (*name).to_owned();
-        needs.push(Need { system: name, domain: String::new(), key: None, count: 1, code: None, text, turn, oldest_seconds });
-    }
-    Ok(needs)
-}
-
-fn paused(status: &DestinationStatus, now: Timestamp) -> (String, String) {
-    let by = status.by.as_deref().unwrap_or("an operator");
-    let why = status.reason.as_ref().map(|reason| format!(", \"{reason}\"")).unwrap_or_default();
-    match status.until {
-        Some(until) => (format!("paused by {by}{why}, until {}", clock(until, now)), "nobody, resumes by itself".to_owned()),
-        None => (format!("paused by {by}{why}"), by.to_owned()),
-    }
 }
 
 fn age(from: Timestamp, now: Timestamp) -> f64 {

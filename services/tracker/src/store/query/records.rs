@@ -1,6 +1,6 @@
 //! One record: what is accepted, where it stands at every destination and why, how it came here.
 
-use model::{ChangeMeta, Domain, Finding, GoldenMeta, Reason, Receipt, Timestamp};
+use model::{ChangeMeta, Domain, Finding, GoldenMeta, Reason, Receipt, ReceiptOutcome, Timestamp};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde_json::Value;
@@ -73,8 +73,29 @@ pub struct Standpoint {
     /// When it was refused, sent or parked.
     pub at: Option<Timestamp>,
     pub waiting_since: Option<Timestamp>,
+    /// A person holds it back here, whatever it has.
+    pub blocked: Option<Blocked>,
     pub deadline: Option<Timestamp>,
     pub late: bool,
+}
+
+/// A block of one record at one destination.
+#[derive(Serialize)]
+pub struct Blocked {
+    /// Who and why, in the sink's words: `by j.rao: line 4 stop`.
+    pub text: String,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+/// Something that happened to the newest revision on its way.
+#[derive(Serialize)]
+pub struct Event {
+    pub at: Timestamp,
+    pub system: String,
+    /// A receipt's outcome, a letter's state, or what a person did.
+    pub what: String,
+    pub text: String,
 }
 
 /// `…/status`.
@@ -115,6 +136,8 @@ pub struct Lineage {
     pub findings: Vec<Finding>,
     pub rules_findings_at: Option<Timestamp>,
     pub receipts: Vec<Receipt>,
+    /// Answers, replays, blocks and resends in their order.
+    pub events: Vec<Event>,
     pub status: Status,
 }
 
@@ -282,25 +305,34 @@ fn standpoint(
         _ => 0,
     };
     let owner = fleet.domains.get(&domain).map_or("", |owner| owner.system.as_str());
-    let paused = status.as_ref().filter(|_| matches!(reason, Some(Reason::Paused | Reason::Unavailable)));
+    let still = status.as_ref().filter(|_| matches!(reason, Some(Reason::Paused | Reason::Unavailable)));
+    let down = still.filter(|_| reason == Some(Reason::Unavailable));
+    let asks = status.as_ref().filter(|status| status.next_at.is_some_and(|next| next > now));
+    let asks = asks.filter(|_| reason == Some(Reason::Queued));
     let words = Words {
         destination: name,
         owner,
         waits_for: entry.detail.as_deref().unwrap_or_default(),
-        by: paused.and_then(|status| status.by.as_deref()),
-        text: entry.detail.as_deref(),
-        until: paused.and_then(|status| status.until).or(entry.until),
-        since: paused.map(|status| status.since),
-        code: entry.code.as_deref(),
+        by: still.and_then(|status| status.by.as_deref()),
+        text: down.map_or(entry.detail.as_deref(), |status| status.reason.as_deref()),
+        until: match (down.or(asks), still) {
+            (Some(status), _) => status.next_at,
+            (None, Some(status)) => status.until,
+            (None, None) => entry.until.filter(|_| reason != Some(Reason::Queued)),
+        },
+        since: still.map(|status| status.since),
+        code: down.or(asks).map_or(entry.code.as_deref(), |status| status.code.as_deref()),
         filter: match &served.scope {
             _ if golden.data.is_none() => "deleted, and not there",
             Some(scope) => scope.text(),
             None => "",
         },
         attempts: entry.attempts,
+        budget: fleet.destinations.get(name).map_or(0, |part| part.attempts),
         ahead,
         rate: fleet.destinations.get(name).and_then(|part| part.rate),
     };
+    let block = blocked(&entry);
     let deadline = served.deadline.zip(waiting_since).map(|(deadline, since)| since.plus(deadline));
     Ok(Standpoint {
         destination: name.to_owned(),
@@ -311,7 +343,7 @@ fn standpoint(
             None if place == Place::GivenUp => Some(given_up(sql, name, domain, key, revision)?),
             None => None,
         },
-        turn: reason.and_then(|reason| turn(fleet, name, domain, reason, letter.as_ref(), status.as_ref())),
+        turn: reason.and_then(|reason| turn(fleet, name, domain, reason, &entry, letter.as_ref(), status.as_ref())),
         accepted_revision: entry.accepted,
         accepted_at: entry.accepted_at,
         took_seconds: entry
@@ -324,11 +356,29 @@ fn standpoint(
         message: letter.as_ref().map(|letter| letter.message.clone()),
         letter: entry.letter,
         attempts: entry.attempts,
+        blocked: block,
         at: entry.since,
         waiting_since,
         deadline,
         late: deadline.is_some_and(|deadline| deadline < now),
     })
+}
+
+/// Where one record stands at one destination; none without golden record, or where the domain is not served.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn standpoint_of(
+    sql: &Connection,
+    fleet: &Fleet,
+    name: &str,
+    domain: Domain,
+    key: &str,
+    now: Timestamp,
+) -> Result<Option<Standpoint>, Error> {
+    let served = fleet.destinations.get(name).and_then(|part| part.domains.get(&domain));
+    let (Some(served), Some(golden)) = (served, revision(sql, domain, key, i64::MAX)?) else { return Ok(None) };
+    standpoint(sql, fleet, name, served, &golden, now).map(Some)
 }
 
 fn letter_of(sql: &Connection, entry: &LedgerRow) -> Result<Option<model::LetterStatus>, Error> {
@@ -381,12 +431,20 @@ fn turn(
     destination: &str,
     domain: Domain,
     reason: Reason,
+    entry: &LedgerRow,
     letter: Option<&model::LetterStatus>,
     status: Option<&model::DestinationStatus>,
 ) -> Option<String> {
     match reason {
         Reason::Refused => Some(letter.and_then(|letter| letter.owner.clone()).unwrap_or_else(|| fleet.office_of(destination))),
-        Reason::Unavailable | Reason::Dependency | Reason::Confirmation | Reason::Receipt => Some(fleet.office_of(destination)),
+        Reason::Unavailable | Reason::Dependency | Reason::Confirmation | Reason::Receipt | Reason::Retrying => {
+            Some(fleet.office_of(destination))
+        }
+        // The sink's own words name who blocked it.
+        Reason::Blocked => {
+            let by = entry.detail.as_deref().and_then(|detail| detail.strip_prefix("by ")?.split_once(": "));
+            by.map(|(by, _)| by.to_owned())
+        }
         Reason::Paused => match status {
             Some(status) if status.until.is_none() => status.by.clone(),
             Some(_) | None => Some("nobody, resumes by itself".to_owned()),
@@ -394,14 +452,7 @@ fn turn(
         Reason::Approval | Reason::Steward | Reason::Record | Reason::Rule | Reason::Source => {
             Some(fleet.office_of_domain(domain))
         }
-        Reason::Effective
-        | Reason::Window
-        | Reason::Queued
-        | Reason::Retrying
-        | Reason::Blocked
-        | Reason::Resync
-        | Reason::NotNeeded
-        | Reason::Unknown => None,
+        Reason::Effective | Reason::Window | Reason::Queued | Reason::Resync | Reason::NotNeeded | Reason::Unknown => None,
     }
 }
 
@@ -436,13 +487,94 @@ pub fn lineage(sql: &Connection, fleet: &Fleet, domain: Domain, key: &str, now: 
         params![domain.name(), key, newest],
         |row| row.get::<_, String>(0),
     )?;
-    Ok(Lineage {
-        golden,
-        change,
-        findings,
-        rules_findings_at,
-        receipts: receipts.iter().map(|body| json(body)).collect::<Result<_, _>>()?,
-        status: status(sql, fleet, domain, key, now)?,
+    let receipts: Vec<Receipt> = receipts.iter().map(|body| json(body)).collect::<Result<_, _>>()?;
+    let start = golden.as_ref().map_or(i64::MIN, |golden| golden.meta.occurred_at.micros());
+    let events = events(sql, domain, key, &receipts, start)?;
+    Ok(Lineage { golden, change, findings, rules_findings_at, receipts, events, status: status(sql, fleet, domain, key, now)? })
+}
+
+/// What happened to a record since an instant: what the destinations answered, what became of its letters, what people did.
+fn events(sql: &Connection, domain: Domain, key: &str, receipts: &[Receipt], start: i64) -> Result<Vec<Event>, Error> {
+    let mut events: Vec<Event> = receipts.iter().map(answered).collect();
+    let steps = rows(
+        sql,
+        "SELECT h.at, s.system, h.state, h.by, h.reason, h.plan FROM letter_history h JOIN letter_status s USING (id)
+         WHERE s.domain = ? AND s.key = ? AND h.at >= ? AND (s.stage <> 'DELIVER' OR h.state <> 'OPEN')",
+        params![domain.name(), key, start],
+        |row| {
+            let (by, reason, plan) =
+                (row.get::<_, String>(3)?, row.get::<_, Option<String>>(4)?, row.get::<_, Option<String>>(5)?);
+            let plan = plan.map(|plan| format!(", plan {plan}")).unwrap_or_default();
+            Ok(Event {
+                at: Timestamp::from_micros(row.get(0)?),
+                system: row.get(1)?,
+                what: row.get::<_, String>(2)?.to_lowercase(),
+                text: format!("letter, by {by}{plan}{}", reason.map(|reason| format!(": {reason}")).unwrap_or_default()),
+            })
+        },
+    )?;
+    events.extend(steps);
+    let place = format!("{domain}/{key} at ");
+    let acts = rows(
+        sql,
+        "SELECT body FROM audit WHERE object >= ?1 AND object < ?1 || char(1114111) AND at >= ?2",
+        params![place, start],
+        |row| row.get::<_, String>(0),
+    )?;
+    for act in acts {
+        let entry: model::AuditEntry = json(&act)?;
+        let system = entry.object.trim_start_matches(&place).to_owned();
+        let what = entry.act.trim_start_matches("record.").to_owned();
+        let reason = entry.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+        events.push(Event { at: entry.at, system, what, text: format!("by {}{reason}", entry.actor) });
+    }
+    events.sort_by(|left, right| (left.at, &left.system).cmp(&(right.at, &right.system)));
+    Ok(events)
+}
+
+fn answered(receipt: &Receipt) -> Event {
+    let words = [receipt.code.as_deref(), receipt.text.as_deref(), receipt.note.as_deref()];
+    let said: Vec<&str> = words.into_iter().flatten().collect();
+    let said = if said.is_empty() { String::new() } else { format!(", {}", said.join(" ")) };
+    let cause = match receipt.cause {
+        model::Cause::Replay => ", after a replay",
+        model::Cause::Resend => ", sent again",
+        _ => "",
+    };
+    let attempt = if receipt.attempt > 1 { format!(", attempt {}", receipt.attempt) } else { String::new() };
+    Event {
+        at: receipt.answered_at,
+        system: receipt.destination.clone(),
+        what: match receipt.outcome {
+            ReceiptOutcome::Accepted => "accepted",
+            ReceiptOutcome::Unchanged => "unchanged",
+            ReceiptOutcome::Superseded => "superseded",
+            ReceiptOutcome::Refused => "refused",
+            ReceiptOutcome::Unknown => "answered",
+        }
+        .to_owned(),
+        text: format!("revision {}{said}{attempt}{cause}", receipt.revision),
+    }
+}
+
+/// Where a record is held back, by destination.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn blocks(sql: &Connection, fleet: &Fleet, domain: Domain, key: &str) -> Result<Vec<(String, Blocked)>, Error> {
+    let mut found = Vec::new();
+    for (name, _) in fleet.served(domain) {
+        let entry = ledger(sql, name, domain.name(), key)?;
+        found.extend(entry.as_ref().and_then(blocked).map(|blocked| (name.to_owned(), blocked)));
+    }
+    Ok(found)
+}
+
+fn blocked(entry: &LedgerRow) -> Option<Blocked> {
+    (entry.state == model::LedgerState::Blocked).then(|| Blocked {
+        text: entry.detail.clone().unwrap_or_default(),
+        since: entry.since,
+        until: entry.until,
     })
 }
 
