@@ -181,7 +181,7 @@ fn assemble(case: &Case<'_>) -> Result<(Data, Vec<Judged>), merge::Unreadable> {
         confirm::keep_external_ids(&mut data, &current.meta.confirmations);
     }
     if let Data::Customer(record) = &mut data {
-        record.ultimate_parent_id = customer::ultimate_parent(record, &Context { case, previous: None });
+        record.ultimate_parent_id = customer::ultimate_parent(record, case.references);
     }
     let homeless = homeless.into_iter().map(|path| {
         let message = format!("{} does not list this element, so nothing can be added to it", case.policy.owner);

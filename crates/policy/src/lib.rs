@@ -12,6 +12,7 @@ mod confirm;
 mod decide;
 mod domain_policy;
 mod envelope;
+mod hierarchy;
 mod merge;
 mod ownership;
 mod ratio;
@@ -23,6 +24,7 @@ pub use codes::{country_is_known, currency_is_known};
 pub use confirm::confirm;
 pub use decide::{Case, Verdict, decide};
 pub use domain_policy::{ApprovalDemand, DomainPolicy, Group, Pointer, RuleSetting};
+pub use hierarchy::{below_new_top, parent};
 pub use rule::{Needs, RULES, Rule, rule};
 
 use std::sync::Arc;

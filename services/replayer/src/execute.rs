@@ -1,7 +1,7 @@
 //! The processor: records in, outcomes out, in the order of the inputs; everything else is behind it, by name.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -54,8 +54,8 @@ pub(crate) struct Replayer {
     followed: Views,
     /// Records whose outcome no broker takes: topic, partition, offset.
     too_large: HashSet<(Arc<str>, i32, i64)>,
-    /// A followed record whose schema could not be had yet.
-    stuck: Option<Record>,
+    /// Followed, and not taken in yet: the first one may wait for its schema.
+    taken: VecDeque<Followed>,
     is_restored: bool,
     health: Health,
 }
@@ -128,41 +128,63 @@ impl Replayer {
             spans: Vec::new(),
             followed,
             too_large: HashSet::new(),
-            stuck: None,
+            taken: VecDeque::new(),
             is_restored: false,
             health,
         }
     }
 
     /// Takes in what the followed topics said since the last turn. Not before the letters are known: only what concerns them is kept.
+    /// Schemas of all that was taken are asked for at once.
     fn follow(&mut self) -> Result<(), Transient> {
-        for _ in 0..FACTS_PER_TURN {
-            let record = match self.stuck.take() {
-                Some(record) => record,
-                None => match self.next_followed() {
-                    Some(Followed::Record(record)) => record,
-                    Some(Followed::CaughtUp) if self.knowledge.is_golden_caught_up() => {
-                        self.health.ready(VIEW);
-                        self.knowledge.learn(Fact::CaughtUp, &self.book);
-                        continue;
-                    }
-                    Some(Followed::CaughtUp) => {
-                        self.knowledge.learn(Fact::GoldenCaughtUp, &self.book);
-                        continue;
-                    }
-                    None => return Ok(()),
-                },
+        let mut left = FACTS_PER_TURN;
+        while left > 0 {
+            while self.taken.len() < left
+                && let Some(event) = self.next_followed()
+            {
+                self.taken.push_back(event);
+            }
+            if self.taken.is_empty() {
+                return Ok(());
+            }
+            left = left.saturating_sub(self.taken.len());
+            self.take_in()?;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self) -> Result<(), Transient> {
+        let open: BTreeSet<i32> = self.taken.iter().filter_map(|event| self.unanswered(event)).collect();
+        if !open.is_empty() {
+            // Those that were answered go on, up to the first that was not.
+            let asked = self.runtime.block_on(self.registry.teach_all(&self.reader, open));
+            asked.unwrap_or_else(|error| tracing::debug!(%error, "following waits"));
+        }
+        while let Some(event) = self.taken.pop_front() {
+            let fact = match &event {
+                Followed::Record(record) => self.fact(record),
+                Followed::CaughtUp if self.knowledge.is_golden_caught_up() => {
+                    self.health.ready(VIEW);
+                    Ok(Some(Fact::CaughtUp))
+                }
+                Followed::CaughtUp => Ok(Some(Fact::GoldenCaughtUp)),
             };
-            match self.fact(&record) {
+            match fact {
                 Ok(Some(fact)) => self.knowledge.learn(fact, &self.book),
                 Ok(None) => {}
                 Err(transient) => {
-                    self.stuck = Some(record);
+                    self.taken.push_front(event);
                     return Err(transient);
                 }
             }
         }
         Ok(())
+    }
+
+    fn unanswered(&self, event: &Followed) -> Option<i32> {
+        let Followed::Record(record) = event else { return None };
+        let value = record.value.as_deref()?;
+        avro::schema_id(value).ok().filter(|id| !self.reader.has_answer(*id))
     }
 
     fn next_followed(&mut self) -> Option<Followed> {

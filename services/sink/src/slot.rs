@@ -10,7 +10,7 @@ mod traces;
 mod writes;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -86,6 +86,8 @@ pub(crate) struct SlotActor {
     backlogs: BTreeMap<Backlog, VecDeque<Record>>,
     /// Backlogs that wait for a schema.
     taught: BTreeMap<Backlog, bool>,
+    /// Schemas that are asked for ahead.
+    asked: HashSet<i32>,
     calls_from: Timestamp,
     last_golden: Timestamp,
     renewed: Timestamp,
@@ -133,6 +135,7 @@ pub(crate) async fn serve(start: Start) {
         state: restored.state,
         backlogs: BTreeMap::new(),
         taught: BTreeMap::new(),
+        asked: HashSet::new(),
         last_golden: started,
         renewed: started,
         is_caught_up: false,

@@ -1,6 +1,7 @@
 //! The follow loop: records in, batches into the store, time into deadlines and gauges. It is the store's only writer.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -124,6 +125,7 @@ impl Follow {
     }
 
     async fn take(mut self, events: Vec<Followed>) -> Result<Self, Error> {
+        self.decoder.learn(&events).await;
         let mut batch = Vec::with_capacity(events.len());
         let (mut caught_up, mut spans) = (false, Vec::new());
         for event in events {
@@ -209,6 +211,37 @@ impl Follow {
 }
 
 impl Decoder {
+    /// Asks for every schema of a batch at once: were they asked for one after the other, each unknown one would hold up the tracker for
+    /// as long as a registry must deny it. Waits until there is an answer for each.
+    async fn learn(&self, events: &[Followed]) {
+        let ids: BTreeSet<i32> = events.iter().filter_map(|event| self.schema_of(event)).collect();
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let open: Vec<i32> = ids.iter().copied().filter(|id| !self.reader.has_answer(*id)).collect();
+            if open.is_empty() {
+                return;
+            }
+            match self.registry.teach_all(&self.reader, open).await {
+                Ok(()) => {}
+                Err(error) if error.is_transient() => {
+                    self.health.tick();
+                    tracing::warn!(%error, "waiting for schemas");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(10));
+                }
+                // Said with each of its records.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Of a record that is decoded here.
+    fn schema_of(&self, event: &Followed) -> Option<i32> {
+        let Followed::Record(record) = event else { return None };
+        let is_kept = !matches!(self.topics.kind(&record.topic), None | Some(TopicKind::Command(_) | TopicKind::Cursor(_)));
+        record.value.as_deref().filter(|_| is_kept).and_then(|value| avro::schema_id(value).ok())
+    }
+
     /// Decodes, asking the registry for a schema that was not seen yet. An unreachable registry is waited for: a record that was
     /// passed over would be missing until the next rebuild.
     async fn decode(&self, record: &Record) -> Located {

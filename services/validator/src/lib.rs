@@ -11,6 +11,7 @@
 //! * What it writes fits into a record, whatever a change holds: findings are counted beyond the first, a record that would be too large
 //!   is a letter.
 //! * A schema that is not known yet makes its slot wait, and only that one; nothing is passed over for it.
+//! * A customer that moves takes those below it along: their top is written anew, a bounded number in each transaction.
 //! * Nobody decides before the view of references and the slot's state are complete.
 //!
 //! What it does not guarantee: that two records which contradict each other are not accepted by two workers at the same instant
@@ -21,6 +22,7 @@
 
 mod app;
 mod config;
+mod hierarchy;
 mod judge;
 mod letter;
 mod overlay;

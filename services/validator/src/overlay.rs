@@ -20,6 +20,9 @@ pub(crate) struct Overlay {
     pub(crate) spans: Vec<Span>,
 }
 
+/// A golden record as it is now; none is a tombstone.
+pub(crate) type Changed = (Topical, Option<Arc<Golden>>);
+
 struct Accepted {
     golden: Arc<Golden>,
     bytes: Box<[u8]>,
@@ -79,13 +82,15 @@ impl Overlay {
         self.held.insert(record, held);
     }
 
-    /// Makes the batch part of the state. Returns the keys whose golden record changed, and those on which something waits now.
-    pub(crate) fn fold(&mut self, state: &mut State, shared: &Shared) -> (Vec<Topical>, Vec<Topical>) {
+    /// Makes the batch part of the state. Returns the golden records that changed, and the keys on which something waits
+    /// now.
+    pub(crate) fn fold(&mut self, state: &mut State, shared: &Shared) -> (Vec<Changed>, Vec<Topical>) {
         let slots = shared.slots();
         let mut changed = Vec::with_capacity(self.golden.len());
         for (record, accepted) in self.golden.drain() {
-            state.set_golden(record.slot(slots), &record, accepted.map(|accepted| accepted.bytes));
-            changed.push(record);
+            let (golden, bytes) = accepted.map(|accepted| (accepted.golden, accepted.bytes)).unzip();
+            state.set_golden(record.slot(slots), &record, bytes);
+            changed.push((record, golden));
         }
         let mut waiting = Vec::with_capacity(self.held.len());
         for (record, held) in self.held.drain() {

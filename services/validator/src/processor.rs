@@ -7,9 +7,10 @@ use std::{
 };
 
 use crate::{
+    hierarchy::Hierarchy,
     judge::{self, Batch, Incoming, Judged},
     letter::{self, Cause, Origin},
-    overlay::Overlay,
+    overlay::{Lookup, Overlay},
     questions::Questions,
     shared::{STAGE, Shared},
     state::State,
@@ -18,8 +19,9 @@ use crate::{
 use avro::{DecodeError, TopicKind};
 use kafka::{Fatal, Record};
 use model::{
-    Held, LetterClass, Outcome, Outgoing, Reason, RecordKey, Rejection, SkipReason, Slot, Timestamp, Topical, Transient,
+    Domain, Held, LetterClass, Outcome, Outgoing, Reason, RecordKey, Rejection, SkipReason, Slot, Timestamp, Topical, Transient,
 };
+use policy::References as _;
 use service::Span;
 use telemetry::trace::TRACEPARENT;
 
@@ -43,6 +45,9 @@ pub(crate) struct Validator {
     due: BTreeSet<Topical>,
     /// Those that the running batch took up.
     in_hand: Vec<Topical>,
+    hierarchy: Hierarchy,
+    /// Customers that the running batch looks at because something above them moved.
+    looked_at: Vec<RecordKey>,
     /// Schemas that a slot's state needs and nobody has answered for: nothing is decided there before.
     needs: BTreeMap<Slot, BTreeSet<i32>>,
     /// Held records from the first one on whose schema is not known yet.
@@ -69,6 +74,8 @@ impl Validator {
             arrivals,
             due: BTreeSet::new(),
             in_hand: Vec::new(),
+            hierarchy: Hierarchy::default(),
+            looked_at: Vec::new(),
             needs: BTreeMap::new(),
             unread: BTreeMap::new(),
             questions: Questions::default(),
@@ -306,6 +313,10 @@ impl Validator {
     fn take_due(&mut self, now: Timestamp) {
         while let Ok(arrived) = self.arrivals.try_recv() {
             self.due.extend(self.state.waiting_for(&arrived.to_string()).cloned());
+            if arrived.domain == Domain::Customer {
+                let lookup = Lookup { overlay: &self.overlay, state: &self.state, shared: &self.shared };
+                self.hierarchy.arrived(&arrived.key, || lookup.golden(Domain::Customer, &arrived.key));
+            }
         }
         let slots = self.shared.slots();
         let is_ready = |record: &&Topical| self.needs.is_empty() && self.unread.is_empty() || self.is_ready(record.slot(slots));
@@ -341,6 +352,36 @@ impl Validator {
         }
         batch.write_held(record, &before, &mut outgoing)?;
         Ok(outgoing)
+    }
+
+    /// Customers below one that moved, and those of a slot that was just taken over: whose top is another one gets a revision.
+    fn follow_hierarchy(&mut self, now: Timestamp) -> Result<Vec<(Slot, Vec<Outgoing>)>, Fatal> {
+        let slots = self.shared.slots();
+        let slot_of = |key: &RecordKey| key.slot(Domain::Customer, slots);
+        let is_ready = |slot: Slot| !self.needs.contains_key(&slot) && !self.unread.contains_key(&slot);
+        let first: Vec<RecordKey> = self.hierarchy.take_unread(is_ready);
+        for key in &first {
+            let bytes = self.state.golden(slot_of(key), Domain::Customer, key);
+            let golden = bytes.and_then(|bytes| self.shared.reader.decode_golden(Domain::Customer, bytes).ok());
+            self.hierarchy.put(key, golden.as_ref());
+        }
+        self.hierarchy.look_at(first);
+        self.looked_at = self.hierarchy.take_due(AT_ONCE, |key| is_ready(slot_of(key)));
+        let mut written = Vec::new();
+        for key in self.looked_at.clone() {
+            let record = Topical::new(Domain::Customer, key);
+            let mut batch = self.batch(now);
+            let Ok(Some(golden)) = batch.current(&record) else { continue };
+            let lookup = Lookup { overlay: batch.overlay, state: batch.state, shared: batch.shared };
+            let version = &batch.shared.landscape.policy_version;
+            let Some(moved) = policy::below_new_top(&golden, &lookup, steward::own_id(&batch), version, now) else { continue };
+            let cause = avro::headers::correlated(&golden.meta);
+            let made = batch.golden(&record, moved, cause)?;
+            let mut outgoing = Vec::new();
+            batch.write_golden(&record, made, cause, &mut outgoing);
+            written.push((record.slot(slots), outgoing));
+        }
+        Ok(written)
     }
 
     fn set_gauges(&mut self, now: Timestamp) {
@@ -383,6 +424,7 @@ impl kafka::Processor for Validator {
     }
 
     fn restored(&mut self, slot: Slot) {
+        self.hierarchy.restored(slot, self.state.keys(slot, Domain::Customer));
         // What they wait for may have arrived while nobody owned the slot.
         self.due.extend(self.state.all_held(slot).cloned());
     }
@@ -395,6 +437,7 @@ impl kafka::Processor for Validator {
         self.needs.remove(&slot);
         let slots = self.shared.slots();
         self.due.retain(|record| record.slot(slots) != slot);
+        self.hierarchy.forget(|key| key.slot(Domain::Customer, slots) == slot);
     }
 
     fn prepare(&mut self, batch: &[Record]) -> BTreeMap<Slot, Transient> {
@@ -418,7 +461,7 @@ impl kafka::Processor for Validator {
             self.ask_again_at = now.plus(ASK_AGAIN);
         }
         self.take_due(now);
-        let mut woken = Vec::new();
+        let mut woken = self.follow_hierarchy(now)?;
         for record in self.in_hand.clone() {
             let slot = record.slot(self.shared.slots());
             if self.state.owns(slot) {
@@ -436,11 +479,16 @@ impl kafka::Processor for Validator {
         self.too_large.clear();
         self.too_large_held.clear();
         let (changed, waiting) = self.overlay.fold(&mut self.state, &self.shared);
-        for record in changed {
+        self.looked_at.clear();
+        for (record, golden) in changed {
             self.due.extend(self.state.waiting_for(&record.to_string()).cloned());
+            if record.domain == Domain::Customer {
+                self.hierarchy.put(&record.key, golden.as_deref());
+                self.hierarchy.arrived(&record.key, || golden);
+            }
         }
         // Once more: what a change waits for may have come between its decision and its commit.
-        let lookup = crate::overlay::Lookup { overlay: &self.overlay, state: &self.state, shared: &self.shared };
+        let lookup = Lookup { overlay: &self.overlay, state: &self.state, shared: &self.shared };
         let arrived = waiting.into_iter().filter(|record| {
             let held = self.state.held(record.slot(self.shared.slots()), record);
             held.is_some_and(|held| held.waiting.iter().any(|entry| steward::is_there(&lookup, entry)))
@@ -451,6 +499,7 @@ impl kafka::Processor for Validator {
     fn aborted(&mut self) {
         self.overlay.drop_all();
         self.due.extend(self.in_hand.drain(..));
+        self.hierarchy.look_at(self.looked_at.drain(..));
     }
 
     fn unwritable(&mut self, outgoing: &Outgoing, cause: Option<&Record>) {

@@ -47,6 +47,12 @@ impl State {
         self.slots.get(&slot)?.golden.get(&domain)?.get(key).map(AsRef::as_ref)
     }
 
+    /// The keys of a domain in a slot.
+    pub(crate) fn keys(&self, slot: Slot, domain: Domain) -> Vec<RecordKey> {
+        let records = self.slots.get(&slot).and_then(|state| state.golden.get(&domain));
+        records.into_iter().flat_map(|records| records.keys().cloned()).collect()
+    }
+
     /// None is a tombstone.
     pub(crate) fn set_golden(&mut self, slot: Slot, record: &Topical, value: Option<Box<[u8]>>) {
         let Some(state) = self.slots.get_mut(&slot) else { return };

@@ -243,8 +243,8 @@ pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record)
     Ok(Outcome::Forward(outgoing))
 }
 
-/// The id of the revision that a receipt causes; the transaction makes it the only one.
-fn own_id(batch: &Batch<'_>) -> model::ChangeId {
+/// The id of a revision that no change causes; the transaction makes it the only one.
+pub(crate) fn own_id(batch: &Batch<'_>) -> model::ChangeId {
     let millis = u64::try_from(batch.now.millis()).unwrap_or_default();
     let (seconds, nanos) = (millis / 1000, u32::try_from(millis % 1000).unwrap_or_default() * 1_000_000);
     model::ChangeId(uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))

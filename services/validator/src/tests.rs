@@ -387,3 +387,45 @@ fn a_replay_that_is_refused_again_is_the_same_letter() {
     let Told::Refused(other) = driver.send(bad().caused_by("erp/item/0123456789abcdef")) else { panic!("accepted") };
     assert_eq!(other.replaces.unwrap().0, "erp/item/0123456789abcdef");
 }
+
+fn top(driver: &Driver, id: &str) -> Option<String> {
+    match driver.golden(&format!("customer/{id}")).unwrap().data.unwrap() {
+        model::Data::Customer(customer) => customer.ultimate_parent_id,
+        _ => panic!("not a customer"),
+    }
+}
+
+#[test]
+fn a_customer_that_moves_takes_all_below_it_along() {
+    let mut driver = Driver::new();
+    let below = |id: &str, parent: &str, sequence| customer(id, sequence).data(json!({"parent_customer_id": parent}));
+    driver.send(customer("A", 1));
+    driver.send(customer("B", 2));
+    driver.send(below("C", "A", 3));
+    driver.send(below("D", "C", 4));
+    driver.send(below("E", "D", 5));
+    assert_eq!(top(&driver, "E").as_deref(), Some("A"));
+    let before = driver.golden("customer/E").unwrap().meta;
+
+    driver.send(below("C", "B", 6));
+    (0..4).for_each(|_| driver.turn());
+    for id in ["C", "D", "E"] {
+        assert_eq!(top(&driver, id).as_deref(), Some("B"), "{id}");
+    }
+    let after = driver.golden("customer/E").unwrap().meta;
+    assert_eq!((after.revision, &after.fence), (2, &before.fence));
+    assert_eq!(after.causation_id, Some(before.change_id.to_string()));
+    let writes = driver.writes_of("golden", "customer/D");
+    (0..4).for_each(|_| driver.turn());
+    assert_eq!(driver.writes_of("golden", "customer/D"), writes, "once");
+    assert_eq!(driver.send(below("E", "D", 5)), Told::Skipped, "its source's change is still the same one");
+
+    // One below a customer of somebody else's slot, and one that moved while nobody looked.
+    driver.followed(below("B", "X", 7));
+    (0..4).for_each(|_| driver.turn());
+    assert_eq!(top(&driver, "E").as_deref(), Some("X"));
+    driver.followed(below("B", "Y", 8));
+    driver.restart_with_other_ids();
+    (0..6).for_each(|_| driver.turn());
+    assert_eq!(top(&driver, "E").as_deref(), Some("Y"));
+}

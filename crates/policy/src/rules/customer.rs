@@ -4,7 +4,7 @@ use model::{Customer, Data, Domain, Golden, RecordKey, Topical, customer::Custom
 
 use super::tax;
 use crate::{
-    codes,
+    References, codes,
     rule::{Context, Found},
 };
 
@@ -82,10 +82,10 @@ pub(crate) fn parent_cycle(customer: &Customer, context: &Context<'_>, found: &m
 }
 
 /// The top of the hierarchy, as far as golden knows it; none for a customer without parent.
-pub(crate) fn ultimate_parent(customer: &Customer, context: &Context<'_>) -> Option<String> {
+pub(crate) fn ultimate_parent(customer: &Customer, references: &dyn References) -> Option<String> {
     let mut top = parent_id(customer)?.to_owned();
     for _ in 0..DEEPEST {
-        let above = golden(context, &top).and_then(|golden| match &golden.data {
+        let above = known(references, &top).and_then(|golden| match &golden.data {
             Some(Data::Customer(parent)) => parent_id(parent).map(str::to_owned),
             _ => None,
         });
@@ -101,9 +101,17 @@ fn parent_id(customer: &Customer) -> Option<&str> {
     customer.parent_customer_id.as_deref().filter(|parent| !parent.is_empty())
 }
 
+pub(crate) fn parent_key(customer: &Customer) -> Option<RecordKey> {
+    RecordKey::new(Domain::Customer, &[parent_id(customer)?]).ok()
+}
+
 fn golden(context: &Context<'_>, id: &str) -> Option<std::sync::Arc<Golden>> {
+    known(context.case.references, id)
+}
+
+fn known(references: &dyn References, id: &str) -> Option<std::sync::Arc<Golden>> {
     let key = RecordKey::new(Domain::Customer, &[id]).ok()?;
-    context.case.references.golden(Domain::Customer, &key).filter(|golden| golden.data.is_some())
+    references.golden(Domain::Customer, &key).filter(|golden| golden.data.is_some())
 }
 
 /// CUS-15.

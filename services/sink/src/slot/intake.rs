@@ -21,6 +21,7 @@ impl SlotActor {
         let kind = self.shared.topics.kind(&record.topic);
         let backlog = if matches!(kind, Some(TopicKind::Golden(_))) { Backlog::Golden } else { Backlog::Command };
         if self.taught.contains_key(&backlog) {
+            self.ask_ahead(&record);
             return self.backlogs.entry(backlog).or_default().push_back(record);
         }
         match kind {
@@ -77,6 +78,15 @@ impl SlotActor {
         let (topic, offset) = (&*record.topic, record.offset);
         tracing::error!(destination = self.shared.name(), topic, slot = %self.slot, offset, code, error = message, "command ignored");
         self.state.skip(ticket);
+    }
+
+    /// What waits behind an unknown schema may have one itself: asked for now, they do not cost their patience one after the other.
+    fn ask_ahead(&mut self, record: &Record) {
+        let id = record.value.as_deref().and_then(|value| avro::schema_id(value).ok());
+        if let Some(id) = id.filter(|id| !self.shared.reader.has_answer(*id) && self.asked.insert(*id)) {
+            let shared = Arc::clone(&self.shared);
+            self.tasks.spawn(async move { teach(&shared, id).await });
+        }
     }
 
     fn wait_for_schema(&mut self, backlog: Backlog, id: i32, record: Record) {
