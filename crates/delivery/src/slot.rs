@@ -55,6 +55,8 @@ pub struct SlotState<P> {
     /// Epoch of the newest lease passed while restoring.
     restored_epoch: i64,
     was_clean: Option<bool>,
+    /// Entries of this epoch and below are in doubt.
+    doubt_epoch: Option<i64>,
     paused: Option<Paused>,
     caught_up_at: Option<Timestamp>,
     /// Per topic, what is not finished: an entry is erased when nothing in front of its tombstone can be read again.
@@ -163,9 +165,11 @@ impl<P: Clone> SlotState<P> {
                 command: queued.command.clone(),
                 is_absent: queued.is_absent,
                 queued_at: queued.queued_at,
+                lift: known.map_or(0, |known| known.lift),
                 accepted_hash: known
-                    .filter(|known| queued.command.is_none() && known.is_there() && queued.offer.operation == Operation::Upsert)
-                    .and_then(|known| known.accepted.as_ref().map(|accepted| accepted.payload_hash.to_string())),
+                    .filter(|_| queued.command.is_none() && queued.offer.operation == Operation::Upsert)
+                    .and_then(|known| self.certain_hash(known))
+                    .map(str::to_owned),
             };
             #[cfg(test)]
             self.before_call(&queued);
@@ -186,7 +190,7 @@ impl<P: Clone> SlotState<P> {
     pub fn put_back(&mut self, key: &Topical, now: Timestamp) {
         let Some((mut queued, _)) = self.called(key) else { return };
         queued.goes_first = true;
-        self.again(key, queued, now);
+        self.again(key, queued, false, now);
     }
 
     /// Accepted without a call: [`Call::is_unchanged`].
@@ -201,16 +205,24 @@ impl<P: Clone> SlotState<P> {
     /// `random` is uniform in `[0, 1)`.
     pub fn answered(&mut self, key: &Topical, payload_hash: &str, answer: Answer, counts: bool, random: f64, now: Timestamp) {
         let Some((mut queued, offered_at)) = self.called(key) else { return };
+        let is_new_doubt = leaves_doubt(&answer) && self.doubt(key);
         match answer.class {
             AnswerClass::Accepted => {
                 self.count(key, Counted::Accepted);
                 self.accepted(key.clone(), queued, payload_hash, &answer, model::ReceiptOutcome::Accepted, offered_at, now);
             }
-            AnswerClass::HasNewer => self.has_newer(key.clone(), queued, &answer, offered_at, now),
+            AnswerClass::HasNewer => match self.ahead(key, &queued, &answer) {
+                None => self.has_newer(key.clone(), queued, &answer, offered_at, now),
+                Some(_) if self.may_be_behind(key, &mut queued, now) => {
+                    queued.due = Some(now.plus(LOOK_AGAIN));
+                    self.again(key, queued, is_new_doubt, now);
+                }
+                Some(there) => self.conflict(key.clone(), queued, answer, there, offered_at, now),
+            },
             AnswerClass::Delivered => self.delivered(key.clone(), queued, now),
             AnswerClass::Destination | AnswerClass::Throttled => {
                 queued.goes_first = true;
-                self.again(key, queued, now);
+                self.again(key, queued, is_new_doubt, now);
             }
             AnswerClass::Permanent => {
                 queued.attempts += 1;
@@ -228,12 +240,12 @@ impl<P: Clone> SlotState<P> {
                     }
                     queued.due = Some(now.plus(wait));
                     if !is_newer_queued {
-                        return self.retry(key.clone(), queued, &answer, now);
+                        return self.retry(key.clone(), queued, &answer, is_new_doubt, now);
                     }
                 } else {
                     queued.due = None;
                 }
-                self.again(key, queued, now);
+                self.again(key, queued, is_new_doubt, now);
             }
         }
     }
@@ -341,6 +353,7 @@ impl<P: Clone> SlotState<P> {
             let Some((command, ticket)) = lane.commands.pop_front() else { break };
             self.obey(key.clone(), command, ticket, now);
         }
+        let is_unsure = self.is_unsure();
         let Some(lane) = self.lanes.get_mut(key) else { return };
         let Some(next) = lane.next.as_ref() else { return self.settle_idle(key, now) };
         let known = self.known.get(key);
@@ -348,7 +361,9 @@ impl<P: Clone> SlotState<P> {
             let queued = lane.next.take().expect("it was there above");
             return self.hold(key.clone(), queued, now);
         }
-        let is_needed = next.offer.operation == Operation::Upsert || next.takes_back || known.is_some_and(Known::may_be_there);
+        // Golden's first revision removes nothing: there was none before that could have been called.
+        let may_be_there = known.is_some_and(Known::may_be_there) || (next.offer.revision > 1 && is_unsure);
+        let is_needed = next.offer.operation == Operation::Upsert || next.takes_back || may_be_there;
         if !is_needed {
             let queued = lane.next.take().expect("it was there above");
             return self.not_needed(key, queued, now);
@@ -382,8 +397,9 @@ impl<P: Clone> SlotState<P> {
         }
     }
 
-    /// A call without effect: the record goes back, unless a newer one came meanwhile.
-    fn again(&mut self, key: &Topical, queued: Queued<P>, now: Timestamp) {
+    /// A call that was not accepted: the record goes back, unless a newer one came meanwhile. A new doubt is said in the ledger
+    /// before anything else happens with the key: a clean hand-over must not lose it.
+    fn again(&mut self, key: &Topical, queued: Queued<P>, is_new_doubt: bool, now: Timestamp) {
         let lane = self.lanes.entry(key.clone()).or_insert_with(Lane::new);
         if let Some(next) = &mut lane.next {
             next.has_replaced = true;
@@ -391,7 +407,28 @@ impl<P: Clone> SlotState<P> {
         } else {
             lane.next = Some(queued);
         }
-        self.settle(key, now);
+        match self.known.get(key).filter(|_| is_new_doubt) {
+            Some(known) => self.start(Some(key.clone()), [Step::Ledger(Box::new(known.clone()), None)], now),
+            None => self.settle(key, now),
+        }
+    }
+
+    /// What the destination holds of this key is not known any more, until it accepts something. True where that is new.
+    fn doubt(&mut self, key: &Topical) -> bool {
+        #[cfg(test)]
+        if self.bug == Some(tests::Bug::DoubtOnlyInMemory) {
+            self.known.entry(key.clone()).or_default().in_doubt = true;
+            return false;
+        }
+        !std::mem::replace(&mut self.known.entry(key.clone()).or_default().in_doubt, true)
+    }
+
+    fn certain_hash<'a>(&self, known: &'a Known) -> Option<&'a str> {
+        #[cfg(test)]
+        if self.bug == Some(tests::Bug::SkipsInDoubt) {
+            return known.accepted.as_ref().filter(|_| known.is_there()).map(|accepted| &*accepted.payload_hash);
+        }
+        known.certain_hash()
     }
 
     /// A revision gave way to the one that is queued now. Its offset is done at once, because the newer one lies behind it; only a
@@ -466,6 +503,19 @@ impl<P: Clone> SlotState<P> {
             }
             self.actions.push_back(Action::Done(ticket));
         }
+    }
+}
+
+/// A destination that says it holds a revision which golden never gave is asked again after this, while the sink may be behind golden.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// True where the destination may have applied what was called, or holds something else than what it accepted last.
+fn leaves_doubt(answer: &Answer) -> bool {
+    match answer.class {
+        AnswerClass::Accepted | AnswerClass::Permanent => false,
+        // Without a code nothing was sent.
+        AnswerClass::Destination => answer.code.is_some(),
+        AnswerClass::HasNewer | AnswerClass::Delivered | AnswerClass::Throttled | AnswerClass::Retryable => true,
     }
 }
 

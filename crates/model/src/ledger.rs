@@ -49,6 +49,16 @@ pub struct LedgerEntry {
     pub attempts: i32,
     #[serde(default)]
     pub letter: Option<String>,
+    /// Parked because the destination holds a revision above golden's newest: the one that it named, in its own count.
+    #[serde(default)]
+    pub revision_there: Option<i64>,
+    /// A call after the last acceptance may have had its effect: nothing is known of what the destination holds, and nothing is
+    /// left out as unchanged or as not there.
+    #[serde(default)]
+    pub in_doubt: bool,
+    /// Added to the golden revision in what this destination is told of the key, because it holds revisions of a former life.
+    #[serde(default)]
+    pub lift: i64,
     /// The receipt last written or about to be written for this key: after a crash it is sent again, identical.
     #[serde(default)]
     pub receipt: Option<Receipt>,
@@ -93,6 +103,9 @@ pub struct Lease {
     pub receipt_hash: String,
     #[serde(default)]
     pub caught_up_at: Option<Timestamp>,
+    /// Entries of this epoch and below are in doubt: their owner did not hand over, and may have called what nobody reads again.
+    #[serde(default)]
+    pub doubt_epoch: Option<i64>,
     /// An operator's pause outlives a restart here.
     #[serde(default)]
     pub paused: Option<Paused>,

@@ -124,7 +124,10 @@ impl Replayer {
                 match self.knowledge.entry(&destination.name, place) {
                     Some(entry) => {
                         let accepted = entry.accepted.as_ref().is_some_and(|accepted| accepted.revision >= deleted.revision);
-                        accepted && matches!(entry.state, LedgerState::Deleted | LedgerState::Clear)
+                        // It has nothing of the record any more, and its sink passed the delete over.
+                        let offered = entry.offered.as_ref().is_some_and(|offered| offered.revision >= deleted.revision);
+                        (accepted && entry.state == LedgerState::Clear)
+                            || ((accepted || offered) && entry.state == LedgerState::Deleted)
                     }
                     // It never had the key; certain only if its whole ledger was read since.
                     None => deleted.is_complete,

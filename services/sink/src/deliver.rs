@@ -40,7 +40,7 @@ pub(crate) struct Request {
 pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
     let request = |payload: Option<String>, hash: String, content_type, personal| Request {
         key: call.key.clone(),
-        revision: call.offer.revision,
+        revision: call.revision(),
         payload,
         hash,
         content_type,
@@ -63,7 +63,8 @@ pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
         };
     }
     let golden = match decode(shared, call) {
-        Ok(golden) => golden,
+        // A mapping may print the revision: it says the same number as the request.
+        Ok(golden) => Golden { meta: model::GoldenMeta { revision: call.revision(), ..golden.meta }, ..golden },
         Err(problem) => return Prepared::Answered(Answer::permanent(problem)),
     };
     match shared.landscape.mappings.to_payload(&delivery.mapping, &golden, call.key.domain, &call.key.key) {

@@ -75,6 +75,7 @@ pub(crate) fn offer(shared: &Shared, key: &Topical, golden: &Golden, record: Rec
         golden_offset: record.offset,
         occurred_at: golden.meta.occurred_at,
         operation: if is_in_scope { Operation::Upsert } else { Operation::Remove },
+        is_deleted: golden.data.is_none(),
         closed: closed.map(Box::new),
         payload: Arc::new(Taken { record, has_left_scope: !is_in_scope && golden.data.is_some(), fault }),
     }
@@ -87,6 +88,7 @@ fn removal(offset: i64, taken: Taken) -> Offer<Arc<Taken>> {
         golden_offset: offset,
         occurred_at: taken.record.timestamp,
         operation: Operation::Remove,
+        is_deleted: true,
         closed: None,
         payload: Arc::new(taken),
     }

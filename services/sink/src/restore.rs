@@ -81,7 +81,7 @@ async fn attempt(shared: &Shared, ledgers: &Ledgers, slot: Slot) -> anyhow::Resu
     let lease: Option<Lease> = last_lease.and_then(|record| ledger(shared, record)).and_then(|ledger| ledger.lease);
     // No other ownership has this name: it carries the instant of the take-over.
     let owner = format!("{}/{slot}/{}", shared.instance, now().micros());
-    let mut state = SlotState::new(setup(shared, slot), owner, lease.map_or(0, |lease| lease.receipt_seq));
+    let mut state = SlotState::new(setup(shared, slot), owner, lease.as_ref());
     let mut next = records.first().map_or(0, |record| record.offset);
     for record in &records {
         next = record.offset + 1;

@@ -7,7 +7,7 @@ use super::{
     Action, Counted, Offer, Place, SlotState, Ticket,
     known::{Known, Standing},
     lane::{Fetching, Lane, Queued, Step},
-    steps::standing,
+    steps::{REVISION_AHEAD, standing},
 };
 
 impl<P: Clone> SlotState<P> {
@@ -99,6 +99,12 @@ impl<P: Clone> SlotState<P> {
 
     /// Carries out a command; the lane is free.
     pub(super) fn obey(&mut self, key: Topical, command: Command, ticket: Ticket, now: Timestamp) {
+        if matches!(command.act, Act::Replay | Act::Resend)
+            && let Some(lifted) = self.known.get(&key).and_then(lifted)
+        {
+            self.lanes.entry(key.clone()).or_insert_with(Lane::new).commands.push_front((command, ticket));
+            return self.start(Some(key), [Step::Ledger(Box::new(lifted), None)], now);
+        }
         match command.act {
             Act::Replay => self.send_again(key, command, Cause::Replay, ticket),
             Act::Resend => self.send_again(key, command, Cause::Resend, ticket),
@@ -203,4 +209,14 @@ impl<P: Clone> SlotState<P> {
             self.start(None, [Step::Lease], now);
         }
     }
+}
+
+/// A key that is parked because its destination holds a revision above golden's newest: a person asks for it to be sent nevertheless,
+/// so the destination is told numbers above that from here on. The ledger says so before the call.
+fn lifted(known: &Known) -> Option<Known> {
+    let standing = known.standing.as_deref().filter(|standing| standing.code.as_deref() == Some(REVISION_AHEAD))?;
+    let there = standing.revision_there?;
+    let offered = known.offered.as_ref()?;
+    let lift = there.checked_add(1)?.checked_sub(offered.revision)?;
+    Some(Known { lift, standing: Some(Box::new(Standing { revision_there: None, ..standing.clone() })), ..known.clone() })
 }

@@ -13,6 +13,10 @@ pub(crate) struct Known {
     pub(crate) is_deleted: bool,
     /// None: clear (or deleted).
     pub(crate) standing: Option<Box<Standing>>,
+    /// A call after the last acceptance may have had its effect.
+    pub(crate) in_doubt: bool,
+    /// Added to the golden revision in what the destination is told.
+    pub(crate) lift: i64,
     /// A command had this revision sent a second time, and may be read again after a crash. Not in the ledger.
     pub(crate) was_resent: bool,
 }
@@ -38,6 +42,8 @@ pub(crate) struct Standing {
     pub(crate) code: Option<String>,
     pub(crate) attempts: i32,
     pub(crate) letter: Option<String>,
+    /// The revision above golden's newest that the destination named, in its own count.
+    pub(crate) revision_there: Option<i64>,
 }
 
 impl Known {
@@ -55,6 +61,7 @@ impl Known {
                     code: entry.code,
                     attempts: entry.attempts,
                     letter: entry.letter,
+                    revision_there: entry.revision_there,
                 }))
             }
         };
@@ -72,6 +79,8 @@ impl Known {
             // An accepted removal has no payload; the state may say something newer than that.
             is_deleted,
             standing,
+            in_doubt: entry.in_doubt,
+            lift: entry.lift,
             was_resent: false,
         }
     }
@@ -87,6 +96,8 @@ impl Known {
                 external_id: accepted.external_id.as_deref().map(str::to_owned),
             }),
             state: if self.is_deleted { LedgerState::Deleted } else { LedgerState::Clear },
+            in_doubt: self.in_doubt,
+            lift: self.lift,
             lease_epoch,
             ..LedgerEntry::default()
         };
@@ -100,6 +111,7 @@ impl Known {
             entry.code = standing.code;
             entry.attempts = standing.attempts;
             entry.letter = standing.letter;
+            entry.revision_there = standing.revision_there;
         }
         entry
     }
@@ -129,7 +141,14 @@ impl Known {
     /// True where the destination may hold some revision, accepted or not: whatever was taken up may have been called, and a call
     /// whose answer was lost may have had its effect. A delete of what is not there does no harm.
     pub(crate) fn may_be_there(&self) -> bool {
-        self.is_there() || self.standing.is_some() || self.seen_revision() > self.accepted_revision()
+        let was_taken_up = !self.is_deleted && self.seen_revision() > self.accepted_revision();
+        self.is_there() || self.in_doubt || self.standing.is_some() || was_taken_up
+    }
+
+    /// The hash of what the destination surely holds.
+    pub(crate) fn certain_hash(&self) -> Option<&str> {
+        let accepted = self.accepted.as_ref().filter(|_| self.is_there() && !self.in_doubt)?;
+        Some(&accepted.payload_hash)
     }
 
     /// The dead letter that is open for this key, whatever the key waits for since.

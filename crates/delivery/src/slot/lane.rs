@@ -56,6 +56,8 @@ pub(crate) struct Queued<P> {
     /// Time spent in back-off.
     pub(crate) waited: Duration,
     pub(crate) first_failed_at: Option<Timestamp>,
+    /// The destination named a revision above golden's newest, first at this instant.
+    pub(crate) ahead_since: Option<Timestamp>,
     /// In back-off until then.
     pub(crate) due: Option<Timestamp>,
     pub(crate) queued_at: Timestamp,
@@ -75,6 +77,7 @@ impl<P> Queued<P> {
             attempts: 0,
             waited: Duration::ZERO,
             first_failed_at: None,
+            ahead_since: None,
             due: None,
             queued_at: now,
         }

@@ -43,6 +43,8 @@ pub struct Offer<P> {
     pub golden_offset: i64,
     pub occurred_at: Timestamp,
     pub operation: Operation,
+    /// A removal because golden says that the record is deleted, not only out of this destination's scope.
+    pub is_deleted: bool,
     /// The first gate that is shut for this revision.
     pub closed: Option<Box<Closed>>,
     /// The record itself, which this crate only carries.
@@ -62,6 +64,8 @@ pub struct Call<P> {
     /// Golden forgot the key (its tombstone passed) before the delete was accepted.
     pub is_absent: bool,
     pub queued_at: Timestamp,
+    /// Added to the golden revision in what the destination is told.
+    pub lift: i64,
     pub(crate) accepted_hash: Option<String>,
 }
 
@@ -72,11 +76,17 @@ impl<P> Call<P> {
         self.accepted_hash.as_deref() == Some(payload_hash)
     }
 
+    /// The revision as the destination is told it.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.offer.revision.saturating_add(self.lift)
+    }
+
     /// The same for every repeat of this call.
     #[must_use]
     pub fn idempotency_key(&self, destination: &str) -> String {
         let mark = if self.is_absent { Some("absent") } else { self.command.as_deref() };
-        idempotency_key(destination, &self.key, self.offer.revision, mark)
+        idempotency_key(destination, &self.key, self.revision(), mark)
     }
 }
 

@@ -8,10 +8,10 @@ use super::{Action, Counted, Setup, SlotState, known::Known, lane::Step};
 use crate::Chain;
 
 impl<P: Clone> SlotState<P> {
-    /// An empty slot. `owner` names this ownership and no other; `receipts_above` is what the newest lease says was written of the
-    /// receipt chain, so that older receipts need not be kept while the ledger is read.
+    /// An empty slot. `owner` names this ownership and no other. What the newest lease says is needed from the start: receipts that
+    /// were written need not be kept while the ledger is read, and which entries are in doubt.
     #[must_use]
-    pub fn new(setup: Setup, owner: String, receipts_above: i64) -> Self {
+    pub fn new(setup: Setup, owner: String, newest: Option<&Lease>) -> Self {
         Self {
             setup,
             known: HashMap::new(),
@@ -23,12 +23,13 @@ impl<P: Clone> SlotState<P> {
             next_job: 0,
             chain: Chain::default(),
             head: None,
-            receipt_acknowledged: Chain::at(receipts_above, String::new()),
+            receipt_acknowledged: Chain::at(newest.map_or(0, |lease| lease.receipt_seq), String::new()),
             unsent: BTreeMap::new(),
             owner,
             epoch: -1,
             restored_epoch: -1,
             was_clean: None,
+            doubt_epoch: newest.and_then(|lease| lease.doubt_epoch),
             paused: None,
             caught_up_at: None,
             outstanding: BTreeMap::new(),
@@ -69,6 +70,7 @@ impl<P: Clone> SlotState<P> {
             self.actions.push_back(Action::Count(key.domain, Counted::LateEntry));
             return;
         }
+        let is_old = self.doubt_epoch.is_some_and(|epoch| entry.lease_epoch <= epoch);
         if let Some(receipt) = entry.receipt.take() {
             if receipt.seq > self.receipt_acknowledged.seq() {
                 self.unsent.insert(receipt.seq, (key.clone(), receipt.clone()));
@@ -80,7 +82,9 @@ impl<P: Clone> SlotState<P> {
                 self.head = Some(receipt);
             }
         }
-        self.remember(key, Some(Known::of(entry)));
+        let mut known = Known::of(entry);
+        known.in_doubt |= is_old;
+        self.remember(key, Some(known));
     }
 
     /// True when the last owner may still have a call on its way: one request timeout has to pass before the first call.
@@ -89,10 +93,31 @@ impl<P: Clone> SlotState<P> {
         self.was_clean == Some(false)
     }
 
+    /// True while a removal may be all that is left of what the last owner called: it did not hand over, and golden was not yet read
+    /// up to where it may have been.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.was_unclean() && self.resends.is_some()
+    }
+
+    /// True while there may be doubt that no entry names: what the last owner called and did not finish is still to be read, or to be
+    /// sent. A hand-over in this state is not clean.
+    pub(super) fn has_unnamed_doubt(&self) -> bool {
+        self.was_unclean() && (self.resends.is_some() || self.lanes.values().any(|lane| lane.next.is_some()))
+    }
+
     /// Restored, and the own lease lies at `epoch`: receipts that may be missing are sent again as they were, timers run, and what
     /// only waited for a place is taken up.
     pub fn begin(&mut self, epoch: i64, now: Timestamp) {
         self.epoch = epoch;
+        if self.was_unclean() {
+            // A call of which the ledger says nothing may have had its effect, and its record may be compacted away by now.
+            self.doubt_epoch = Some(self.restored_epoch);
+            self.known.values_mut().for_each(|known| known.in_doubt = true);
+        }
+        #[cfg(test)]
+        if self.bug == Some(super::tests::Bug::CrashLeavesNoDoubt) {
+            self.known.values_mut().for_each(|known| known.in_doubt = false);
+        }
         for (_, (key, receipt)) in std::mem::take(&mut self.unsent) {
             self.start(Some(key), [Step::Repeat(Box::new(receipt))], now);
         }

@@ -12,6 +12,12 @@ use crate::{Answer, Chain, Problem};
 /// From a tombstone to the erasure of its entry: well above the interval of offset commits.
 const BURIAL: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// So long a destination may name a revision that golden is not known to have given, while golden is still being read.
+const CATCHES_UP: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Code of a letter: the destination holds a revision above golden's newest.
+pub(super) const REVISION_AHEAD: &str = "REVISION_AHEAD";
+
 impl<P: Clone> SlotState<P> {
     /// The write of this job was acknowledged by Kafka; its next step follows.
     pub fn acknowledged(&mut self, job: Job, now: Timestamp) {
@@ -94,10 +100,11 @@ impl<P: Clone> SlotState<P> {
         Lease {
             owner: self.owner.clone(),
             epoch: (self.epoch >= 0).then_some(self.epoch),
-            clean,
+            clean: clean && !self.has_unnamed_doubt(),
             receipt_seq: self.receipt_acknowledged.seq(),
             receipt_hash: self.receipt_acknowledged.hash().to_owned(),
             caught_up_at: self.caught_up_at,
+            doubt_epoch: self.doubt_epoch,
             paused: self.paused.clone(),
         }
     }
@@ -127,10 +134,15 @@ impl<P: Clone> SlotState<P> {
             }),
             is_deleted: is_removed,
             standing: None,
+            in_doubt: false,
+            lift: before.lift,
             was_resent: queued.command.is_some(),
         };
         let mut receipt = self.receipt(&key, &queued, answer, outcome, offered_at, now);
         receipt.letter = before.letter().map(str::to_owned);
+        if before.lift != 0 {
+            receipt.note.get_or_insert_with(|| format!("sent as revision {}", queued.offer.revision.saturating_add(before.lift)));
+        }
         let mut steps = vec![Step::Ledger(Box::new(known), Some(Box::new(receipt))), Step::Receipt];
         if let Some(ticket) = queued.tickets.first().filter(|_| queued.is_absent) {
             self.graves.push((key.clone(), ticket.clone()));
@@ -151,6 +163,49 @@ impl<P: Clone> SlotState<P> {
         let known = Known { offered: Some(offered(&queued)), standing: None, ..before };
         let steps = [Step::Ledger(Box::new(known), Some(Box::new(receipt))), Step::Receipt, Step::Done(queued.tickets)];
         self.start(Some(key), steps, now);
+    }
+
+    /// The revision above golden's newest that the destination says it holds, in its own count. What golden gave is told by what was
+    /// taken up: a higher one is of a former life of the plant or of Kafka.
+    pub(super) fn ahead(&self, key: &Topical, queued: &Queued<P>, answer: &Answer) -> Option<i64> {
+        let known = self.known.get(key);
+        let in_hand = self.lanes.get(key).map_or(0, |lane| lane.newest_revision());
+        let newest = queued.offer.revision.max(in_hand).max(known.map_or(0, Known::seen_revision));
+        #[cfg(test)]
+        if self.bug == Some(super::tests::Bug::BelievesAnyRevision) {
+            return None;
+        }
+        answer.revision_there.filter(|there| there.saturating_sub(known.map_or(0, |known| known.lift)) > newest)
+    }
+
+    /// True where the revision that the destination named may still come: a newer one waits, or a former owner read further than this
+    /// one has.
+    pub(super) fn may_be_behind(&self, key: &Topical, queued: &mut Queued<P>, now: Timestamp) -> bool {
+        let since = *queued.ahead_since.get_or_insert(now);
+        let is_catching_up = self.resends.is_some() && now.since(since) < CATCHES_UP;
+        is_catching_up || self.lanes.get(key).is_some_and(|lane| lane.next.is_some())
+    }
+
+    /// The destination refuses everything up to a revision that golden never gave: a letter. Its replay lifts what this destination is
+    /// told above that revision.
+    pub(super) fn conflict(
+        &mut self,
+        key: Topical,
+        mut queued: Queued<P>,
+        mut answer: Answer,
+        there: i64,
+        offered_at: Timestamp,
+        now: Timestamp,
+    ) {
+        self.count(&key, Counted::Conflict);
+        queued.attempts += 1;
+        let message = format!(
+            "the destination holds revision {there}, golden's newest is {}: it takes nothing until a replay numbers ours above it",
+            queued.offer.revision
+        );
+        let (class, code) = (model::LetterClass::Refused, REVISION_AHEAD.to_owned());
+        answer.problem = Some(Problem { class, code, field: None, observed: Some(there.to_string()), message });
+        self.park(key, queued, answer, offered_at, now);
     }
 
     pub(super) fn delivered(&mut self, key: Topical, queued: Queued<P>, now: Timestamp) {
@@ -192,6 +247,7 @@ impl<P: Clone> SlotState<P> {
             code: Some(problem.code),
             attempts: letter.attempts,
             letter: Some(id.0.clone()),
+            revision_there: answer.revision_there,
             ..standing(LedgerState::Parked, Reason::Refused, now, &before)
         };
         let mut receipt = self.receipt(&key, &queued, &answer, ReceiptOutcome::Refused, offered_at, now);
@@ -209,12 +265,12 @@ impl<P: Clone> SlotState<P> {
 
     /// The call is repeated later, and the ledger says so: for people, a record that fails for now is not one that waits for its turn.
     /// One entry per failed call, so no more than the budget of attempts.
-    pub(super) fn retry(&mut self, key: Topical, queued: Queued<P>, answer: &Answer, now: Timestamp) {
+    pub(super) fn retry(&mut self, key: Topical, queued: Queued<P>, answer: &Answer, is_new_doubt: bool, now: Timestamp) {
         let before = self.known.get(&key).cloned().unwrap_or_default();
         // A command may repeat what was accepted, or send what is older than what was offered: neither is the key's state.
         let is_own = queued.command.is_none() && !queued.is_absent && queued.offer.revision >= before.seen_revision();
         if !is_own || queued.offer.revision == before.accepted_revision() {
-            return self.again(&key, queued, now);
+            return self.again(&key, queued, is_new_doubt, now);
         }
         let problem = answer.problem.as_ref();
         let standing = Standing {
@@ -261,7 +317,9 @@ impl<P: Clone> SlotState<P> {
         let known = self.known.get(key);
         let could_wake = known.is_some_and(|known| {
             let is_behind = known.offered.as_ref().is_some_and(|offered| offered.revision < next.offer.revision);
-            is_behind && (known.standing.is_some() || known.was_resent)
+            // Skipped or discarded: a replay that is read again asks for it.
+            let was_left_out = known.seen_revision() > known.accepted_revision();
+            is_behind && (known.standing.is_some() || known.was_resent || was_left_out)
         });
         next.has_replaced || could_wake
     }
@@ -278,9 +336,17 @@ impl<P: Clone> SlotState<P> {
         self.start(Some(key), [Step::Ledger(Box::new(known), None)], now);
     }
 
-    /// A removal of something that never was at the destination.
+    /// A removal of something that is not at the destination. That golden deleted it stands in the ledger, for whoever waits for every
+    /// destination to be done with the record; what is only out of scope here is nobody's business.
     pub(super) fn not_needed(&mut self, key: &Topical, queued: Queued<P>, now: Timestamp) {
         self.count(key, Counted::Skipped);
+        let before = self.known.get(key).cloned().unwrap_or_default();
+        let is_news = before.offered.as_ref().is_none_or(|offered| offered.revision < queued.offer.revision);
+        if queued.offer.is_deleted && is_news {
+            let known = Known { offered: Some(offered(&queued)), is_deleted: true, standing: None, ..before };
+            let steps = [Step::Ledger(Box::new(known), None), Step::Done(queued.tickets)];
+            return self.start(Some(key.clone()), steps, now);
+        }
         self.done(queued.tickets);
         self.settle(key, now);
     }
@@ -381,5 +447,6 @@ pub(super) fn standing(state: LedgerState, reason: Reason, now: Timestamp, befor
         code: None,
         attempts: 0,
         letter: before.letter().map(str::to_owned),
+        revision_there: None,
     }
 }

@@ -13,6 +13,10 @@ pub(super) enum Bug {
     NoFence,
     CommitBeforeEffect,
     LetterAfterCommit,
+    SkipsInDoubt,
+    DoubtOnlyInMemory,
+    CrashLeavesNoDoubt,
+    BelievesAnyRevision,
 }
 
 fn seeds() -> u64 {
@@ -28,29 +32,40 @@ fn nothing_is_lost_doubled_or_turned_back_under_crashes_and_faults() {
     }
 }
 
+const RUNS: u64 = 2_000;
+
 /// How many of the seeds show the mistake.
 fn caught(bug: Bug) -> (usize, String) {
-    let broken: Vec<String> = (0..600).filter_map(|seed| run(seed, Some(bug)).err()).collect();
+    let broken: Vec<String> = (0..RUNS).filter_map(|seed| run(seed, Some(bug)).err()).collect();
     (broken.len(), broken.first().cloned().unwrap_or_default())
 }
 
 #[test]
 fn a_sink_without_fence_is_caught() {
     let (count, first) = caught(Bug::NoFence);
-    assert!(count > 10, "only {count} of 600 runs show it");
+    assert!(count > 10, "only {count} of {RUNS} runs show it");
     assert!(first.contains("regression") || first.contains("second effect"), "{first}");
 }
 
 #[test]
 fn an_offset_committed_before_the_effect_is_caught() {
     let (count, first) = caught(Bug::CommitBeforeEffect);
-    assert!(count > 10, "only {count} of 600 runs show it");
+    assert!(count > 10, "only {count} of {RUNS} runs show it");
     assert!(first.contains("lost"), "{first}");
 }
 
 #[test]
 fn a_dead_letter_after_the_commit_is_caught() {
     let (count, first) = caught(Bug::LetterAfterCommit);
-    assert!(count > 10, "only {count} of 600 runs show it");
+    assert!(count > 10, "only {count} of {RUNS} runs show it");
     assert!(first.contains("without a letter"), "{first}");
+}
+
+#[test]
+fn a_value_that_comes_back_while_an_answer_is_missing_is_caught_if_it_is_left_out() {
+    for bug in [Bug::SkipsInDoubt, Bug::DoubtOnlyInMemory, Bug::CrashLeavesNoDoubt] {
+        let (count, first) = caught(bug);
+        assert!(count > 2, "{bug:?}: only {count} of {RUNS} runs show it");
+        assert!(first.contains("lost"), "{bug:?}: {first}");
+    }
 }

@@ -152,6 +152,17 @@ impl Bench {
             }),
             ..LedgerEntry::default()
         };
+        self.entry(destination, place, entry);
+    }
+
+    /// A delete that its sink had nothing to do for.
+    pub(super) fn passed_over(&mut self, destination: &str, place: &Topical, revision: i64) {
+        let offered = model::ledger::Offered { revision, change_id: ChangeId::default(), golden_offset: 0 };
+        let entry = LedgerEntry { state: LedgerState::Deleted, offered: Some(offered), ..LedgerEntry::default() };
+        self.entry(destination, place, entry);
+    }
+
+    fn entry(&mut self, destination: &str, place: &Topical, entry: LedgerEntry) {
         let value = self.writer.encode(&Ledger { entry: Some(entry), lease: None }).unwrap();
         let record = self.record(&self.topics.ledger(destination), place.slot(12).0, &place.to_string(), Some(value));
         self.ledgers.try_send(Followed::Record(record)).unwrap();

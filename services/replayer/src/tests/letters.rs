@@ -254,6 +254,22 @@ fn a_deleted_records_tombstone_is_asked_for_once_every_receiver_took_the_delete(
 }
 
 #[test]
+fn a_destination_that_never_had_the_record_is_done_with_its_delete_once_its_sink_passed_it_over() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    bench.turn();
+    let mut meta = golden_meta(5, &[]);
+    meta.operation = model::Operation::Delete;
+    bench.golden(Domain::Item, &item(1), &Golden { meta, data: None });
+    bench.ledger("mes-ulm", &place(1), LedgerState::Deleted, Some(5));
+    assert_eq!(commands(&bench.run_for(Duration::from_secs(6))), [], "nothing is known of Pune");
+    for (revision, expected) in [(4, 0), (5, 1)] {
+        bench.passed_over("mes-pune", &place(1), revision);
+        assert_eq!(commands(&bench.run_for(Duration::from_secs(6))).len(), expected, "{revision}");
+    }
+}
+
+#[test]
 fn at_start_a_destination_that_still_has_the_record_holds_its_tombstone_up_and_one_that_never_had_it_does_not() {
     for (ulm, expected) in [(Some(4), 0), (None, 1)] {
         let mut bench = Bench::new();

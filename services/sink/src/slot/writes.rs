@@ -103,7 +103,11 @@ fn count(destination: &str, domain: Domain, counted: Counted) {
         Counted::Superseded => "superseded",
         Counted::DeadLettered => "dead_lettered",
         Counted::Conflict => {
-            tracing::warn!(destination, domain = domain.name(), "an accepted revision came again from another change");
+            tracing::warn!(
+                destination,
+                domain = domain.name(),
+                "an accepted revision came again from another change, or the destination is ahead of golden"
+            );
             return telemetry::REVISION_CONFLICTS.with_label_values(&[destination, domain.name()]).inc();
         }
         Counted::LateEntry => {

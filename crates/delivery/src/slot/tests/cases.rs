@@ -21,7 +21,7 @@ fn ticket(topic: &str, offset: i64) -> Ticket {
 
 fn upsert(revision: i64) -> Offer<i64> {
     let change_id = ChangeId(uuid::Uuid::from_u128(u128::try_from(revision).unwrap()));
-    Offer { revision, change_id, operation: Operation::Upsert, ..removal(revision * 10) }
+    Offer { revision, change_id, operation: Operation::Upsert, is_deleted: false, ..removal(revision * 10) }
 }
 
 fn receipt(action: &Action<i64>) -> Option<&Receipt> {
@@ -41,7 +41,7 @@ struct Hand {
 
 impl Hand {
     fn new() -> Self {
-        let mut slot = fresh(0, None);
+        let mut slot = fresh(None, None);
         slot.begin(0, at(0));
         slot.caught_up(at(0));
         Self { slot, seen: Vec::new(), now: 0 }
@@ -265,7 +265,7 @@ fn a_revision_that_fails_for_now_says_so_in_the_ledger_once_per_call_and_is_trie
     assert!(!hand.is_done("golden", 10), "its offset is not committed");
     assert!(!hand.slot.has_ready(), "not before its time");
 
-    let mut after = Hand { slot: fresh(0, None), seen: Vec::new(), now: 600 };
+    let mut after = Hand { slot: fresh(None, None), seen: Vec::new(), now: 600 };
     after.slot.restore(key(), Some(entry.clone()));
     after.slot.begin(0, at(600));
     after.slot.caught_up(at(600));
@@ -320,7 +320,7 @@ fn an_entry_or_lease_of_a_former_owner_behind_the_new_lease_is_ignored() {
     hand.offer(1);
     hand.accept();
     let entry = hand.seen.iter().find_map(entry).unwrap().clone();
-    let mut next = fresh(0, None);
+    let mut next = fresh(None, None);
     let own = Lease { owner: "new".to_owned(), ..Lease::default() };
     next.restore_lease(5, own);
     next.restore(key(), Some(entry.clone()));
@@ -357,11 +357,153 @@ fn the_head_of_the_chain_outlives_later_writes_and_the_erasure_of_its_key() {
     );
 }
 
+/// The next life of the slot, from what this one wrote.
+fn next_life(hand: &Hand, lease: Lease) -> Hand {
+    let mut slot = fresh(Some(&lease), None);
+    for entry in hand.seen.iter().filter_map(entry) {
+        slot.restore(key(), Some(entry.clone()));
+    }
+    slot.restore_lease(1, lease);
+    slot.begin(2, at(hand.now));
+    slot.caught_up(at(hand.now));
+    Hand { slot, seen: Vec::new(), now: hand.now }
+}
+
+#[test]
+fn what_a_lost_answer_left_behind_is_called_again_whatever_happens_in_between() {
+    for life in ["goes on", "clean stop", "kill -9"] {
+        for class in [AnswerClass::Retryable, AnswerClass::Delivered, AnswerClass::Throttled] {
+            let mut hand = Hand::new();
+            hand.offer(1);
+            hand.accept();
+            hand.offer(2);
+            if life == "kill -9" {
+                // Not even the answer is seen.
+                hand.slot.take(at(0)).expect("a call may start");
+            } else {
+                hand.answer(Answer::bare(class), false);
+            }
+            let lease = hand.slot.lease(life == "clean stop");
+            let mut hand = if life == "goes on" { hand } else { next_life(&hand, lease) };
+            // Revision 2 is compacted away; revision 3 has the payload of revision 1 again.
+            hand.offer(3);
+            let first = hand.slot.take(at(0));
+            hand.settle();
+            let call = first.or_else(|| hand.slot.take(at(0))).expect("a call may start");
+            assert!(!call.is_unchanged("hash"), "{life}, {class:?}: the destination may hold revision 2");
+            hand.slot.answered(&call.key, "hash", Answer::bare(AnswerClass::Accepted), true, 1.0, at(0));
+            hand.settle();
+            hand.offer(4);
+            assert!(hand.slot.take(at(0)).unwrap().is_unchanged("hash"), "{life}, {class:?}: accepted, the doubt is gone");
+        }
+    }
+}
+
+#[test]
+fn a_delete_that_nobody_needs_stands_in_the_ledger_and_one_out_of_scope_does_not() {
+    for (is_deleted, state) in [(true, Some(LedgerState::Deleted)), (false, None)] {
+        let mut hand = Hand::new();
+        hand.slot.offer(key(), Offer { revision: 3, golden_offset: 30, is_deleted, ..removal(30) }, ticket("golden", 30), at(0));
+        hand.settle();
+        assert!(hand.slot.take(at(0)).is_none() && hand.is_done("golden", 30));
+        let written = hand.seen.iter().find_map(entry);
+        assert_eq!(written.map(|entry| entry.state), state);
+        assert!(written.is_none_or(|entry| entry.offered.as_ref().is_some_and(|offered| offered.revision == 3)));
+        // Golden forgets it, and so does the ledger.
+        hand.slot.tombstone(key(), removal(40), ticket("golden", 40), at(0));
+        hand.settle();
+        hand.now += 120;
+        hand.slot.tick(at(hand.now));
+        hand.settle();
+        assert_eq!(hand.slot.sizes(), (0, 0));
+    }
+}
+
+/// A plant that was there before: it knows the key at this revision and refuses whatever is not above.
+struct FormerLife {
+    revision: i64,
+}
+
+impl FormerLife {
+    fn answer(&mut self, revision: i64) -> Answer {
+        if revision <= self.revision {
+            return Answer { revision_there: Some(self.revision), ..Answer::bare(AnswerClass::HasNewer) };
+        }
+        self.revision = revision;
+        Answer { revision_there: Some(revision), ..Answer::bare(AnswerClass::Accepted) }
+    }
+}
+
+#[test]
+fn a_plant_that_is_ahead_of_golden_is_a_conflict_and_a_replay_numbers_ours_above_it() {
+    let mut hand = Hand::new();
+    let mut plant = FormerLife { revision: 999 };
+    let call = |hand: &mut Hand, plant: &mut FormerLife| {
+        let first = hand.slot.take(at(0));
+        hand.settle();
+        let call = first.or_else(|| hand.slot.take(at(0))).expect("a call may start");
+        let answer = plant.answer(call.revision());
+        hand.slot.answered(&call.key, "hash", answer, true, 1.0, at(0));
+        hand.settle();
+        call
+    };
+    hand.offer(5);
+    let refused = call(&mut hand, &mut plant);
+    assert_eq!(hand.state(), LedgerState::Parked);
+    assert_eq!(hand.counted(Counted::Conflict), 1);
+    let parked = hand.seen.iter().rev().find_map(entry).unwrap().clone();
+    assert_eq!((parked.code.as_deref(), parked.revision_there), (Some("REVISION_AHEAD"), Some(999)));
+    assert_eq!(hand.receipts().last().unwrap().outcome, ReceiptOutcome::Refused, "never a yes");
+
+    hand.command(1, Act::Replay);
+    hand.slot.fetched(&key(), Some(upsert(5)), at(0));
+    hand.settle();
+    let lifted = call(&mut hand, &mut plant);
+    assert_eq!(lifted.revision(), 1000);
+    assert_ne!(lifted.idempotency_key("mes"), refused.idempotency_key("mes"), "the plant may remember its refusal");
+    assert_eq!(hand.state(), LedgerState::Clear);
+    let receipt = hand.receipts().last().copied().unwrap().clone();
+    assert_eq!((receipt.revision, receipt.note.as_deref()), (5, Some("sent as revision 1000")));
+
+    // A newer one follows in the same count, also in the next life.
+    let mut hand = next_life(&hand, Lease { clean: true, ..Lease::default() });
+    hand.offer(6);
+    assert_eq!(call(&mut hand, &mut plant).revision(), 1001);
+    assert_eq!((hand.state(), plant.revision), (LedgerState::Clear, 1001));
+}
+
+#[test]
+fn a_sink_behind_golden_waits_for_the_newer_revision_before_it_calls_it_a_conflict() {
+    let ahead = || Answer { revision_there: Some(9), ..Answer::bare(AnswerClass::HasNewer) };
+    let mut slot = fresh(None, None);
+    slot.begin(0, at(0));
+    let mut hand = Hand { slot, seen: Vec::new(), now: 0 };
+    hand.offer(1);
+    for _ in 0..60 {
+        hand.answer(ahead(), true);
+        assert!(hand.receipts().is_empty());
+        hand.now += 1;
+        hand.slot.tick(at(hand.now));
+    }
+    hand.offer(9);
+    assert_eq!((hand.accept(), hand.counted(Counted::Conflict)), (9, 0));
+}
+
 #[test]
 fn a_destination_that_holds_a_newer_revision_closes_the_offer_as_superseded() {
     let mut hand = Hand::new();
     hand.offer(1);
-    hand.answer(Answer { revision_there: Some(9), ..Answer::bare(AnswerClass::HasNewer) }, true);
+    let call = hand.slot.take(at(0)).unwrap();
+    hand.offer(9);
+    hand.slot.answered(
+        &call.key,
+        "hash",
+        Answer { revision_there: Some(9), ..Answer::bare(AnswerClass::HasNewer) },
+        true,
+        1.0,
+        at(0),
+    );
+    hand.settle();
     let receipt = hand.receipts().last().copied().unwrap().clone();
     assert_eq!(receipt.outcome, ReceiptOutcome::Superseded);
     assert_eq!(receipt.note.as_deref(), Some("the destination holds revision 9"));

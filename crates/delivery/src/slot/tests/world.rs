@@ -84,6 +84,8 @@ pub(super) struct World {
     pub(super) applied: BTreeMap<Topical, (i64, bool)>,
     /// Different idempotency keys per (key, revision): each is one effect.
     effects: BTreeMap<(Topical, i64), BTreeSet<String>>,
+    /// How often an answer does not arrive.
+    loses_answers: f64,
     is_healed: bool,
 }
 
@@ -93,7 +95,7 @@ impl World {
             random: StdRng::seed_from_u64(seed),
             bug,
             now: 1_000_000,
-            slot: fresh(0, bug),
+            slot: fresh(None, bug),
             golden: Vec::new(),
             commands: Vec::new(),
             revisions: BTreeMap::new(),
@@ -110,6 +112,7 @@ impl World {
             refused: BTreeSet::new(),
             applied: BTreeMap::new(),
             effects: BTreeMap::new(),
+            loses_answers: 0.2,
             is_healed: false,
         };
         world.start();
@@ -125,7 +128,7 @@ impl World {
     }
 
     pub(super) fn step(&mut self) -> Result<(), String> {
-        match self.random.random_range(0..100) {
+        match self.random.random_range(0..102) {
             0..18 => self.append(),
             18..20 => self.append_command(),
             20..40 => {
@@ -148,7 +151,8 @@ impl World {
                     self.refused.insert(key);
                 }
             }
-            _ => self.crash()?,
+            99 => self.crash()?,
+            _ => self.hand_over()?,
         }
         self.carry_out();
         Ok(())
@@ -162,14 +166,17 @@ impl World {
     /// The validator writes a revision; offsets have gaps.
     fn append(&mut self) {
         let key = self.any_key();
+        self.append_of(key);
+    }
+
+    fn append_of(&mut self, key: Topical) {
         let offset = self.golden.last().map_or(0, |last| last.offset) + self.random.random_range(1..4);
-        let is_deleted = self.entry(&key).is_some_and(|entry| entry.state == LedgerState::Deleted);
+        let entry = self.entry(&key).filter(|entry| entry.state == LedgerState::Deleted);
         let latest = self.latest(&key).and_then(|latest| latest.record);
-        // The replayer asks for the tombstone once the ledger says that the delete was accepted.
+        // The replayer asks for the tombstone once the ledger says that the delete was accepted, or that there was nothing to delete.
         let is_over = latest.is_some_and(|latest| {
             latest.operation == Operation::Remove
-                && is_deleted
-                && self.applied.get(&key).is_some_and(|(r, _)| *r == latest.revision)
+                && entry.is_some_and(|entry| entry.offered.is_some_and(|offered| offered.revision == latest.revision))
         });
         let record = (!is_over).then(|| {
             let revision = self.revisions.entry(key.clone()).or_insert(0);
@@ -237,6 +244,10 @@ impl World {
         }
         let hash = hash(&call);
         if call.is_unchanged(&hash) {
+            let there = self.applied.get(&call.key).copied();
+            if there.is_none_or(|(applied, holds)| !holds || content(applied) != content(call.offer.revision)) {
+                return Err(format!("lost: {} {} left out as unchanged, there {there:?}", call.key, call.offer.revision));
+            }
             self.slot.unchanged(&call.key, &hash, now);
         } else {
             self.flying.push(Flying { call, is_applied: false });
@@ -294,10 +305,13 @@ impl World {
                 observed: None,
                 message: "no".to_owned(),
             })
-        } else if flying.is_applied && (self.is_healed || self.random.random_bool(0.8)) {
+        } else if flying.is_applied && (self.is_healed || !self.random.random_bool(self.loses_answers)) {
             Answer::bare(AnswerClass::Accepted)
         } else {
+            // A gateway's 504 hides whether the plant applied it.
+            let gateway = Answer { code: Some("504".to_owned()), ..Answer::bare(AnswerClass::Destination) };
             match self.random.random_range(0..4) {
+                0 if flying.is_applied => gateway,
                 0 => Answer::bare(AnswerClass::Destination),
                 1 => Answer::bare(AnswerClass::Throttled),
                 _ => Answer::bare(AnswerClass::Retryable),
@@ -382,16 +396,66 @@ impl World {
             }
         }
         self.fetches.clear();
+        self.compact();
         self.start();
         Ok(())
     }
 
+    /// A clean stop, or the slot goes to another member: what is on its way ends, its answer lost or not.
+    fn hand_over(&mut self) -> Result<(), String> {
+        self.slot.drain();
+        self.loses_answers = 0.5;
+        let called: Vec<Topical> = self.flying.iter().map(|flying| flying.call.key.clone()).collect();
+        while let Some(index) = self.flying.len().checked_sub(1) {
+            if self.random.random_bool(0.7) {
+                self.apply(index)?;
+            }
+            self.answer_one();
+        }
+        self.carry_out();
+        while !self.sent.is_empty() {
+            self.acknowledge_one();
+            self.carry_out();
+        }
+        if !self.slot.is_quiet() {
+            return Err("a slot without calls and writes on their way is not quiet".to_owned());
+        }
+        self.commit();
+        self.ledger.push(Durable::Lease(Box::new(self.slot.lease(true))));
+        self.loses_answers = 0.2;
+        self.fetches.clear();
+        for key in called {
+            for _ in 0..self.random.random_range(0..3) {
+                self.append_of(key.clone());
+            }
+        }
+        self.compact();
+        self.start();
+        Ok(())
+    }
+
+    /// The sink was away for long, or not: golden grows, and up to some offset it keeps only the newest revision of each key.
+    fn compact(&mut self) {
+        if self.random.random_bool(0.7) {
+            return;
+        }
+        for _ in 0..self.random.random_range(0..12) {
+            self.append();
+        }
+        let end = self.random.random_range(0..=self.golden.len());
+        let cleaned = self.golden.drain(..end);
+        let newest: BTreeMap<Topical, Logged> = cleaned.map(|logged| (logged.key.clone(), logged)).collect();
+        let mut kept: Vec<Logged> = newest.into_values().collect();
+        kept.sort_by_key(|logged| logged.offset);
+        self.golden.splice(..0, kept);
+    }
+
     fn start(&mut self) {
-        let sent = self.ledger.iter().rev().find_map(|durable| match durable {
-            Durable::Lease(lease) => Some(lease.receipt_seq),
+        let newest = self.ledger.iter().rev().find_map(|durable| match durable {
+            Durable::Lease(lease) => Some(lease.clone()),
             Durable::Entry(..) => None,
         });
-        self.slot = fresh(sent.unwrap_or(0), self.bug);
+        self.slot = fresh(newest.as_deref(), self.bug);
         for (offset, durable) in self.ledger.iter().enumerate() {
             match durable.clone() {
                 Durable::Lease(lease) => self.slot.restore_lease(i64::try_from(offset).unwrap(), *lease),
@@ -460,7 +524,7 @@ impl World {
     }
 }
 
-pub(super) fn fresh(receipts_above: i64, bug: Option<Bug>) -> SlotState<i64> {
+pub(super) fn fresh(newest: Option<&Lease>, bug: Option<Bug>) -> SlotState<i64> {
     let setup = Setup {
         destination: "mes".to_owned(),
         connector: "test".to_owned(),
@@ -469,7 +533,7 @@ pub(super) fn fresh(receipts_above: i64, bug: Option<Bug>) -> SlotState<i64> {
         budget: Budget { attempts: 4, ..Budget::STANDARD },
         acceptance: Duration::from_secs(60),
     };
-    let mut slot = SlotState::new(setup, "owner".to_owned(), receipts_above);
+    let mut slot = SlotState::new(setup, "owner".to_owned(), newest);
     slot.bug = bug;
     slot
 }
@@ -483,6 +547,7 @@ fn offer(logged: &Logged) -> Option<Offer<i64>> {
         golden_offset: logged.offset,
         occurred_at: Timestamp::from_millis(0),
         operation: version.operation,
+        is_deleted: version.operation == Operation::Remove,
         closed: is_closed.then(|| Box::new(Closed { reason: Reason::Approval, detail: "draft".to_owned(), until: None })),
         payload: logged.offset,
     })
@@ -495,14 +560,19 @@ pub(super) fn removal(offset: i64) -> Offer<i64> {
         golden_offset: offset,
         occurred_at: Timestamp::default(),
         operation: Operation::Remove,
+        is_deleted: true,
         closed: None,
         payload: offset,
     }
 }
 
-/// Two revisions in a row have the same payload: the second needs no call.
+/// Two revisions in a row may have the same payload, so the second needs no call; and what was there before comes back: A, B, A, A.
+pub(super) fn content(revision: i64) -> i64 {
+    i64::from(revision % 3 == 2)
+}
+
 fn hash(call: &Call<i64>) -> String {
-    format!("{}", call.offer.revision / 2)
+    content(call.offer.revision).to_string()
 }
 
 pub(super) fn command(offset: i64, act: Act, key: Option<Topical>) -> Command {
