@@ -2,7 +2,10 @@
 //!
 //! Block beats hold, hold beats quarantine; what was held is decided anew when it is released.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use model::{
     Change, ChangeMeta, Data, Fence, Finding, Golden, GoldenMeta, Grave, LetterClass, Operation, Reason, RecordKey, Severity,
@@ -202,12 +205,10 @@ fn rules(case: &Case<'_>, data: &Data) -> Vec<Judged> {
         return judged;
     }
     let before = rule::judge(previous, &Context { case, previous: None });
+    let what = |finding: &Finding| (finding.rule_id.clone(), finding.path.clone(), finding.observed.clone());
+    let before: HashSet<_> = before.iter().map(|old| what(&old.finding)).collect();
     for judged in judged.iter_mut().filter(|judged| is_foreign(judged)) {
-        let is_old = before.iter().any(|old| {
-            let (old, new) = (&old.finding, &judged.finding);
-            old.rule_id == new.rule_id && old.path == new.path && old.observed == new.observed
-        });
-        if is_old {
+        if before.contains(&what(&judged.finding)) {
             judged.finding.severity = judged.finding.severity.min(Severity::Warn);
             judged.waits_for = None;
         }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: the result holds the change's value in every group of its source, and the current value in every other group.
 
+use std::collections::HashMap;
+
 use model::{Customer, Data, Domain, Item, Reference, WorkCenter};
 use serde_json::{Map, Value};
 
@@ -58,10 +60,10 @@ fn take(result: &mut Map<String, Value>, from: &Map<String, Value>, field: &Poin
         [name] => put(result, name, from.get(name)),
         [list, star, rest @ ..] if star == "*" => {
             let empty = Vec::new();
-            let sources = from.get(list).and_then(Value::as_array).unwrap_or(&empty);
+            let sources = by_identity(from.get(list).and_then(Value::as_array).unwrap_or(&empty), domain, list);
             let Some(elements) = result.get_mut(list).and_then(Value::as_array_mut) else { return };
             for element in elements {
-                let twin = sources.iter().find(|other| is_same(element, other, domain, list)).and_then(Value::as_object);
+                let twin = sources.get(&identity(element, domain, list)).and_then(|twin| twin.as_object());
                 if let Some(element) = element.as_object_mut() {
                     descend(element, twin, rest);
                 }
@@ -109,8 +111,17 @@ fn put(target: &mut Map<String, Value>, name: &str, value: Option<&Value>) {
     }
 }
 
-fn is_same(one: &Value, other: &Value, domain: Domain, list: &str) -> bool {
-    ownership::identity(domain, list).iter().all(|field| one.get(field) == other.get(field))
+/// The first element of each identity: a list may be long, and each of it is looked up.
+fn by_identity<'v>(elements: &'v [Value], domain: Domain, list: &str) -> HashMap<Vec<Option<&'v Value>>, &'v Value> {
+    let mut found = HashMap::new();
+    for element in elements {
+        found.entry(identity(element, domain, list)).or_insert(element);
+    }
+    found
+}
+
+fn identity<'v>(element: &'v Value, domain: Domain, list: &str) -> Vec<Option<&'v Value>> {
+    ownership::identity(domain, list).iter().map(|field| element.get(field)).collect()
 }
 
 /// Elements that the change names and the list's owner does not.
@@ -122,10 +133,11 @@ fn without_place(result: &Map<String, Value>, from: &Map<String, Value>, field: 
     let empty = Vec::new();
     let elements = result.get(list).and_then(Value::as_array).unwrap_or(&empty);
     let sources = from.get(list).and_then(Value::as_array).unwrap_or(&empty);
+    let elements = by_identity(elements, domain, list);
     sources
         .iter()
         .enumerate()
-        .filter(|(_, source)| !elements.iter().any(|element| is_same(element, source, domain, list)))
+        .filter(|(_, source)| !elements.contains_key(&identity(source, domain, list)))
         .map(|(index, _)| format!("/{list}/{index}"))
         .collect()
 }

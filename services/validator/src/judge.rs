@@ -5,10 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kafka::Fatal;
+use kafka::{Fatal, Record};
 use model::{
     Change, DeadLetter, Finding, FindingOutcome, FindingReport, Golden, Held, HeldChange, LetterClass, Outcome, Outgoing, Reason,
-    Severity, Timestamp, Topical, Transient, abridged, clip,
+    RecordKey, Rejection, Severity, Timestamp, Topical, Transient, abridged, clip,
 };
 use policy::{Case, Verdict, decide};
 use telemetry::trace::{TraceContext, attribute};
@@ -365,25 +365,30 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// A record that says nothing that could be decided about: its letter.
+    pub(crate) fn refuse_unread(
+        &mut self,
+        record: &Record,
+        origin: &Origin<'_>,
+        key: Option<&RecordKey>,
+        cause: Cause,
+    ) -> Result<Outcome, Fatal> {
+        let letter = letter::letter(self.shared, origin, key, None, cause, self.now);
+        self.overlay.tally.letter(origin.domain, letter.class, &letter.code);
+        self.overlay.tally.record(origin.domain, "dead_lettered");
+        let raw = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
+        let also = vec![letter::outgoing(self.shared, &letter, origin, &raw)?];
+        Ok(Outcome::Reject(Box::new(Rejection { letter, also })))
+    }
+
     /// The slot waits, with everything that came for it.
     pub(crate) fn wait(&self, cause: Transient) -> Outcome {
         Outcome::Pause { until: self.now.plus(AGAIN), cause }
     }
 
     /// What golden holds of a key now.
-    ///
-    /// # Errors
-    /// The schema that is not known yet.
-    pub(crate) fn current(&self, record: &Topical) -> Result<Option<Arc<Golden>>, Transient> {
-        match self.overlay.current(self.state, self.shared, record) {
-            Current::Known(golden) => Ok(Some(golden)),
-            Current::None => Ok(None),
-            Current::NeedSchema(id) => Err(unknown(id)),
-            Current::Unreadable(why) => {
-                tracing::error!(key = %record, error = why, "a golden record cannot be read; what was asked of it is passed over");
-                Ok(None)
-            }
-        }
+    pub(crate) fn current(&self, record: &Topical) -> Current {
+        self.overlay.current(self.state, self.shared, record)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use avro::TopicKind;
 use deadletter::{bounded, bounded_key, headers, id_of_record, kept_headers};
 use kafka::{Fatal, Record};
 use model::{Change, DeadLetter, Domain, Finding, LetterClass, LetterId, Outgoing, RecordKey, Stage, Timestamp, Topical};
@@ -51,6 +52,17 @@ impl<'a> Origin<'a> {
             timestamp: record.timestamp,
             headers: Headers::Of(record),
             bytes: record.value.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// Of a change, by its domain; of what lies elsewhere, by its topic: the same coordinate is another record there.
+    fn letter_id(&self, shared: &Shared) -> LetterId {
+        match shared.topics.kind(self.topic) {
+            Some(kind @ (TopicKind::Command(_) | TopicKind::Receipt(_))) => {
+                let (family, of) = kind.parts();
+                LetterId(format!("{STAGE}/{family}.{}/{}@{}", of.unwrap_or_default(), self.partition, self.offset))
+            }
+            _ => id_of_record(STAGE, self.domain, self.partition, self.offset),
         }
     }
 
@@ -115,7 +127,7 @@ pub(crate) fn letter(
     let replaces = cited.filter(|id| source_prefix.as_ref().is_some_and(|prefix| id.starts_with(prefix)));
     let owner = turn(shared, origin.domain, meta.map(|meta| meta.source.as_str()), &cause);
     bounded(DeadLetter {
-        id: same.unwrap_or_else(|| id_of_record(STAGE, origin.domain, origin.partition, origin.offset)),
+        id: same.unwrap_or_else(|| origin.letter_id(shared)),
         stage: Stage::Validate,
         system: STAGE.to_owned(),
         domain: Some(origin.domain),

@@ -10,7 +10,7 @@ use crate::{
     hierarchy::Hierarchy,
     judge::{self, Batch, Incoming, Judged},
     letter::{self, Cause, Origin},
-    overlay::{Lookup, Overlay},
+    overlay::{Current, Lookup, Overlay},
     questions::Questions,
     shared::{STAGE, Shared},
     state::State,
@@ -266,7 +266,7 @@ impl Validator {
         let Some((domain, key)) = place else { return Ok(Outcome::Skip(SkipReason::OutOfScope)) };
         let why = format!("what becomes of this record is larger than {} KiB", Outgoing::LARGEST / 1024);
         let cause = Cause::unreadable(LetterClass::Internal, letter::code::LARGE, why, now);
-        self.refuse_unread(record, &Origin::of(domain, record), key.as_ref(), cause, now)
+        self.batch(now).refuse_unread(record, &Origin::of(domain, record), key.as_ref(), cause)
     }
 
     /// The record's key, in the slot that it belongs to.
@@ -290,23 +290,8 @@ impl Validator {
         message: String,
         now: Timestamp,
     ) -> Result<Outcome, Fatal> {
-        self.refuse_unread(record, origin, key, Cause::unreadable(LetterClass::Schema, code, message, now), now)
-    }
-
-    fn refuse_unread(
-        &mut self,
-        record: &Record,
-        origin: &Origin<'_>,
-        key: Option<&RecordKey>,
-        cause: Cause,
-        now: Timestamp,
-    ) -> Result<Outcome, Fatal> {
-        let letter = letter::letter(&self.shared, origin, key, None, cause, now);
-        self.overlay.tally.letter(origin.domain, letter.class, &letter.code);
-        self.overlay.tally.record(origin.domain, "dead_lettered");
-        let raw = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned();
-        let also = vec![letter::outgoing(&self.shared, &letter, origin, &raw)?];
-        Ok(Outcome::Reject(Box::new(Rejection { letter, also })))
+        let cause = Cause::unreadable(LetterClass::Schema, code, message, now);
+        self.batch(now).refuse_unread(record, origin, key, cause)
     }
 
     /// Keys to look at again: what arrived, what is overdue.
@@ -371,7 +356,7 @@ impl Validator {
         for key in self.looked_at.clone() {
             let record = Topical::new(Domain::Customer, key);
             let mut batch = self.batch(now);
-            let Ok(Some(golden)) = batch.current(&record) else { continue };
+            let Current::Known(golden) = batch.current(&record) else { continue };
             let lookup = Lookup { overlay: batch.overlay, state: batch.state, shared: batch.shared };
             let version = &batch.shared.landscape.policy_version;
             let Some(moved) = policy::below_new_top(&golden, &lookup, steward::own_id(&batch), version, now) else { continue };

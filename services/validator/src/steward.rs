@@ -13,7 +13,7 @@ use telemetry::trace::TRACEPARENT;
 use crate::{
     judge::{self, Batch, Incoming, Judged},
     letter::{self, Cause, Headers, Origin},
-    overlay::Lookup,
+    overlay::{Current, Lookup},
 };
 
 /// A record of `command.validator`.
@@ -21,10 +21,7 @@ pub(crate) fn command(batch: &mut Batch<'_>, record: &Record) -> Result<Outcome,
     let command = match record.value.as_deref().map(|value| batch.shared.reader.decode::<Command>(value)) {
         Some(Ok(command)) => command,
         Some(Err(DecodeError::NeedSchema(id))) => return Ok(batch.wait(judge::unknown(id))),
-        Some(Err(error @ DecodeError::Unreadable { .. })) => {
-            tracing::warn!(%error, topic = %record.topic, partition = record.partition, offset = record.offset, "a command cannot be read");
-            return Ok(Outcome::Skip(SkipReason::OutOfScope));
-        }
+        Some(Err(DecodeError::Unreadable { code, message })) => return unreadable(batch, record, code, message),
         None => return Ok(Outcome::Skip(SkipReason::OutOfScope)),
     };
     let (Some(domain), Some(key)) = (command.domain, command.key.clone()) else {
@@ -74,6 +71,17 @@ pub(crate) fn command(batch: &mut Batch<'_>, record: &Record) -> Result<Outcome,
     }
     batch.write_held(&target, &before, &mut outgoing)?;
     Ok(if outgoing.is_empty() { Outcome::Skip(SkipReason::OutOfScope) } else { Outcome::Forward(outgoing) })
+}
+
+/// A command or an answer whose bytes say nothing: somebody waits for what it would have done.
+fn unreadable(batch: &mut Batch<'_>, record: &Record, code: &'static str, message: String) -> Result<Outcome, Fatal> {
+    let Some(place) = record.key_text().and_then(|key| Topical::parse(key).ok()) else {
+        let (topic, partition, offset) = (&*record.topic, record.partition, record.offset);
+        tracing::error!(topic, partition, offset, code, message, "a record of nothing that is known is passed over");
+        return Ok(Outcome::Skip(SkipReason::OutOfScope));
+    };
+    let cause = Cause::unreadable(LetterClass::Schema, code, message, batch.now);
+    batch.refuse_unread(record, &Origin::of(place.domain, record), Some(&place.key), cause)
 }
 
 /// The quarantined changes that a steward's command names; without a source, all of the key.
@@ -191,7 +199,16 @@ pub(crate) fn is_there(references: &Lookup<'_>, entry: &HeldChange) -> bool {
 
 /// Golden's null, once every destination accepted the delete; only if the delete is still the newest revision.
 fn tombstone(batch: &mut Batch<'_>, record: &Topical, command: &Command, outgoing: &mut Vec<Outgoing>) -> Result<(), Transient> {
-    let Some(golden) = batch.current(record)? else { return Ok(()) };
+    let golden = match batch.current(record) {
+        Current::Known(golden) => golden,
+        Current::None => return Ok(()),
+        Current::NeedSchema(id) => return Err(judge::unknown(id)),
+        Current::Unreadable(why) => {
+            // Asked for again every hour; the letter is that of the next change.
+            tracing::error!(key = %record, error = why, "a golden record cannot be read, so it gets no tombstone");
+            return Ok(());
+        }
+    };
     if golden.data.is_some() || command.revision != Some(golden.meta.revision) {
         return Ok(());
     }
@@ -208,10 +225,7 @@ pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record)
     let receipt = match record.value.as_deref().map(|value| batch.shared.reader.decode::<Receipt>(value)) {
         Some(Ok(receipt)) => receipt,
         Some(Err(DecodeError::NeedSchema(id))) => return Ok(batch.wait(judge::unknown(id))),
-        Some(Err(error @ DecodeError::Unreadable { .. })) => {
-            tracing::warn!(%error, topic = %record.topic, partition = record.partition, offset = record.offset, "a receipt cannot be read");
-            return Ok(Outcome::Skip(SkipReason::OutOfScope));
-        }
+        Some(Err(DecodeError::Unreadable { code, message })) => return unreadable(batch, record, code, message),
         None => return Ok(Outcome::Skip(SkipReason::OutOfScope)),
     };
     let target = Topical::new(receipt.domain, receipt.key.clone());
@@ -220,9 +234,14 @@ pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record)
         return Ok(Outcome::Skip(SkipReason::OutOfScope));
     }
     let golden = match batch.current(&target) {
-        Ok(Some(golden)) => golden,
-        Ok(None) => return Ok(Outcome::Skip(SkipReason::OutOfScope)),
-        Err(cause) => return Ok(batch.wait(cause)),
+        Current::Known(golden) => golden,
+        Current::None => return Ok(Outcome::Skip(SkipReason::OutOfScope)),
+        Current::NeedSchema(id) => return Ok(batch.wait(judge::unknown(id))),
+        Current::Unreadable(why) => {
+            let message = format!("the golden record of {target} cannot be read, so it cannot be confirmed: {why}");
+            let cause = Cause::unreadable(LetterClass::Internal, letter::code::STATE, message, batch.now);
+            return batch.refuse_unread(record, &Origin::of(target.domain, record), Some(&target.key), cause);
+        }
     };
     let confirmation = Confirmation { at: receipt.answered_at, external_id: receipt.external_id };
     let version = &batch.shared.landscape.policy_version;

@@ -429,3 +429,23 @@ fn a_customer_that_moves_takes_all_below_it_along() {
     (0..6).for_each(|_| driver.turn());
     assert_eq!(top(&driver, "E").as_deref(), Some("Y"));
 }
+
+#[test]
+fn a_receipt_or_command_that_says_nothing_is_a_letter_of_its_own() {
+    let mut driver = Driver::new();
+    driver.send(customer("C-1", 1));
+    let mut letters = Vec::new();
+    for topic in ["receipt.ledger", "command.validator"] {
+        let record = driver.raw_record(topic, "customer/C-1", vec![0, 0, 0, 0, 99, 1]);
+        let Told::Refused(letter) = driver.step(vec![record]).pop().unwrap() else { panic!("{topic} is passed over") };
+        assert_eq!((letter.code.as_str(), letter.key.as_ref().map(model::RecordKey::as_str)), ("SCHEMA_UNKNOWN", Some("C-1")));
+        assert!(letter.id.0.starts_with(&format!("validator/{topic}/")), "{}", letter.id);
+        letters.push(letter.id);
+    }
+    assert_eq!(driver.letters().len(), 2);
+
+    driver.find("golden.customer", "customer/C-1", vec![0, 0, 0, 0, 99, 1]);
+    driver.restart();
+    let Told::Refused(letter) = driver.receipt("customer/C-1", 1, ReceiptOutcome::Accepted, None) else { panic!("passed over") };
+    assert_eq!(letter.code, "STATE_UNREADABLE");
+}

@@ -1,5 +1,7 @@
 //! ITM-02 to ITM-05: unit conversions, in exact rationals. ITM-02 and ITM-03 stop before every plant.
 
+use std::collections::HashMap;
+
 use model::{Item, item::UomConversion};
 
 use super::unit;
@@ -26,6 +28,7 @@ pub(crate) fn positive(item: &Item, _: &Context<'_>, found: &mut Vec<Found>) {
 pub(crate) fn consistent(item: &Item, context: &Context<'_>, found: &mut Vec<Found>) {
     let Some(base) = &item.base_uom else { return };
     let stated: Vec<_> = stated(item).collect();
+    let mut first: HashMap<&str, usize> = HashMap::new();
     for (position, (index, conversion, ratio)) in stated.iter().enumerate() {
         let path = format!("/uom_conversions/{index}");
         if conversion.alt_uom == *base {
@@ -35,8 +38,9 @@ pub(crate) fn consistent(item: &Item, context: &Context<'_>, found: &mut Vec<Fou
             }
             continue;
         }
-        let earlier = stated[..position].iter().find(|(_, other, _)| other.alt_uom == conversion.alt_uom);
-        if let Some((_, other, other_ratio)) = earlier {
+        let earlier = *first.entry(&conversion.alt_uom).or_insert(position);
+        if earlier < position {
+            let (_, other, other_ratio) = &stated[earlier];
             if !ratio.is(other_ratio) {
                 let message =
                     format!("1 {} is said to be both {} and {} {base}", conversion.alt_uom, other_ratio.text(), ratio.text());

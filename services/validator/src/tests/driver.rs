@@ -168,6 +168,11 @@ impl Driver {
         self.raw(&self.shared.topics.change(record.domain), record, record.key.as_str(), bytes)
     }
 
+    /// Bytes in any topic.
+    pub(super) fn raw_record(&mut self, topic: &str, record: &str, value: Vec<u8>) -> Record {
+        self.raw(&format!("mdm.{topic}"), &Topical::parse(record).unwrap(), record, value)
+    }
+
     fn raw(&mut self, topic: &str, record: &Topical, key: &str, value: Vec<u8>) -> Record {
         self.offset += 1;
         Record {
