@@ -3,7 +3,7 @@
 //! Invariant: every way out of [`Batch::judge`] leaves the change golden, held, in a letter, or counted as duplicate, stale or
 //! superseded.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use kafka::{Fatal, Record};
 use model::{
