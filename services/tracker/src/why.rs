@@ -110,6 +110,9 @@ pub fn sentence(reason: Reason, words: &Words<'_>, now: Timestamp) -> String {
         Reason::Window => format!("apply window opens {}", at(words.until).unwrap_or_else(|| (*waits_for).to_owned())),
         Reason::Queued => match (words.code, words.until) {
             (Some(code), Some(next)) => format!("{destination} asked to wait, {code}; next {}", next_at(next, now)),
+            _ if words.since.is_some() => {
+                format!("{} ahead; the sink of {destination} was last heard {}", words.ahead, at(words.since).unwrap_or_default())
+            }
             _ => format!("{} ahead{}", words.ahead, expected(words.ahead, words.rate)),
         },
         Reason::Paused => {
@@ -273,8 +276,13 @@ mod tests {
             (Reason::Confirmation, named("erp"), "waiting for erp to confirm"),
             (Reason::Effective, named("2026-12-01"), "not effective before 2026-12-01"),
             (Reason::Window, words.clone(), "apply window opens 14:00 UTC"),
-            (Reason::Queued, Words { until: None, ..words.clone() }, "99 ahead, about 5 s"),
-            (Reason::Queued, Words { until: None, rate: None, ..words.clone() }, "99 ahead"),
+            (Reason::Queued, Words { until: None, since: None, ..words.clone() }, "99 ahead, about 5 s"),
+            (Reason::Queued, Words { until: None, since: None, rate: None, ..words.clone() }, "99 ahead"),
+            (
+                Reason::Queued,
+                Words { until: None, ..words.clone() },
+                "99 ahead; the sink of mes-ulm was last heard 2026-11-24 09:30 UTC",
+            ),
             (
                 Reason::Queued,
                 Words { code: Some("HTTP_429"), ..words.clone() },

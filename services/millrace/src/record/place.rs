@@ -53,8 +53,18 @@ fn render(status: &Value, places: &[Value], now: Timestamp) -> String {
     let mut lines = vec![head(status, now)];
     for held in at(status, "held").as_array().into_iter().flatten() {
         let until = output::instant(held, "until").map(|until| format!(", at most until {} UTC", words::clock(until, now)));
-        lines.push(format!("held     {}: {}{}", text(held, "source"), text(held, "sentence"), until.unwrap_or_default()));
+        let since = output::instant(held, "since").map(|since| format!(", since {} UTC", words::clock(since, now)));
+        let (since, until) = (since.unwrap_or_default(), until.unwrap_or_default());
+        let source = text(held, "source");
+        lines.push(format!("held     {source}: {}{since}{until}", text(held, "sentence")));
         lines.extend(findings(held));
+        let turn = text(held, "turn");
+        if !turn.is_empty() {
+            lines.push(format!("         whose turn: {turn}"));
+        }
+        if text(held, "reason") == "steward" {
+            lines.push(format!("         then:       correct it in {source}; its next change replaces this one"));
+        }
     }
     for letter in at(status, "letters").as_array().into_iter().flatten() {
         lines.push(format!("refused  {}: {}", text(letter, "system"), text(letter, "message")));
@@ -110,7 +120,7 @@ fn standpoint(place: &Value, width: usize, domain: &str, key: &str, now: Timesta
             let letter_hint =
                 if letter.is_empty() || state != "refused" { String::new() } else { format!("   (dead letter {letter})") };
             lines.push(format!("{indent}why:        {}{letter_hint}", why(place)));
-            let waits = if state == "refused" { "at" } else { "waiting_since" };
+            let waits = if matches!(state, "refused" | "given_up") { "at" } else { "waiting_since" };
             if let Some(since) = output::instant(place, waits) {
                 let age = words::age_at(since, now);
                 lines.push(format!("{indent}since:      {} UTC, {age} ago", words::clock(since, now)));
@@ -124,6 +134,8 @@ fn standpoint(place: &Value, width: usize, domain: &str, key: &str, now: Timesta
             }
             if state == "refused" {
                 lines.push(format!("{indent}then:       millrace record resend {domain} {key} --destination {name}"));
+            } else if state == "given_up" && !letter.is_empty() {
+                lines.push(format!("{indent}then:       millrace dlq replay {letter}"));
             } else if at(place, "late") == &Value::Bool(true) {
                 let due = output::instant(place, "deadline").map(|due| format!("was due {} UTC", words::clock(due, now)));
                 lines.push(format!("{indent}late:       {}", due.unwrap_or_else(|| "the deadline has passed".to_owned())));

@@ -11,6 +11,7 @@ pub(crate) fn answer(method: &Method, path: &str, query: &str, body: &Value) -> 
         ("GET", "records/item") => (200, golden(query.contains("at=mes-ulm"))),
         ("GET", "records/item/status") if query.contains("9999") => problem(404, "NOT_FOUND", "no source has sent item 9999/A"),
         ("GET", "records/item/status") if query.contains("4712") => (200, held()),
+        ("GET", "records/item/status") if query.contains("4812") => (200, given_up()),
         ("GET", "records/item/status") if query.contains("4811") => (200, retrying()),
         ("GET", "records/item/status") if query.contains("4810") => (200, everywhere()),
         ("GET", "records/item/status") => (200, status()),
@@ -162,10 +163,22 @@ fn retrying() -> Value {
         ] })
 }
 
+fn given_up() -> Value {
+    json!({ "domain": "item", "key": "4812/A", "revision": 3, "accepted_at": "2026-11-25T11:00:00Z", "valid_from": null,
+        "deleted": false, "letters": [], "destinations": [
+            { "destination": "mes-ulm", "state": "given_up", "reason": null, "accepted_revision": 2, "turn": null,
+              "accepted_at": "2026-11-24T11:00:01Z", "why": "given up by local/a.svoboda: scrapped", "attempts": 0,
+              "at": "2026-11-25T11:59:00Z", "letter": "mes-ulm/item/5@77", "late": false, "blocked": null },
+        ],
+        "held": [{ "source": "erp", "reason": "steward", "waits_for": "item office", "since": "2026-11-24T11:59:55Z",
+            "sentence": "waiting for a decision of item office", "turn": "item office", "until": null,
+            "findings": [{ "rule_id": "ITM-07", "path": "/gtins/0", "message": "GTIN 1 has a wrong check digit" }] }] })
+}
+
 fn held() -> Value {
     json!({ "domain": "item", "key": "4712/A", "revision": null, "accepted_at": null, "deleted": false, "destinations": [],
         "held": [{ "source": "erp", "reason": "record", "waits_for": "reference/uom/XPX", "since": "2026-11-25T11:59:55Z",
-            "sentence": "waiting for reference uom/XPX to exist", "until": "2026-11-25T12:00:05Z",
+            "sentence": "waiting for reference uom/XPX to exist", "turn": "reference office", "until": "2026-11-25T12:00:05Z",
             "findings": [{ "rule_id": "ITM-05", "path": "/base_uom", "message": "unit XPX is not known" }] }],
         "letters": [{ "id": "validator/item/3@12", "system": "validator", "owner": "item office",
             "message": "conversion factor of BX is 0" }] })

@@ -108,6 +108,7 @@ async fn what_a_person_gave_up_is_neither_waiting_nor_refused_and_says_who_and_w
     store.apply(&log.records).unwrap();
     let place = at_pune(&fixture, &mut store, LedgerState::Clear, 1, 2).await;
     assert_eq!((&place["state"], &place["why"]), (&"given_up".into(), &"given up by local/a.svoboda: line retired".into()));
+    assert_eq!((&place["letter"], &place["at"]), (&id.0.clone().into(), &at(7).to_string().into()), "what would be sent again");
     let cell = fixture.cell("mes-pune", 9).await;
     assert_eq!((counts(&cell), &cell["given_up"], &cell["state"]), ([0, 0, 0, 0, 0], &1.into(), &"ok".into()));
 }

@@ -90,9 +90,12 @@ async fn each_trouble_has_its_line_while_it_lasts_and_a_discard_is_taken_back() 
     tracker.post(&format!("replay-plans/{plan}/run"), &[], &json!({})).await?;
     nothing_does(&tracker, "the discard was taken back").await?;
     assert_eq!(tracker.standpoint("item", &key(1), ULM).await?["state"], "accepted");
-    let lineage = tracker.get("records/item/lineage", &[("key", &key(1))]).await?;
-    let events = lineage["events"].as_array().into_iter().flatten().filter(|event| event["system"] == ULM);
-    let steps: Vec<&str> = events.filter_map(|event| event["what"].as_str()).collect();
-    assert_eq!(steps, ["refused", "discarded", "replaying", "accepted", "resolved"], "{}", lineage["events"]);
-    Ok(())
+    until("the trace to tell the whole story", PATIENCE, || async {
+        let lineage = tracker.get("records/item/lineage", &[("key", &key(1))]).await.map_err(|error| format!("{error:#}"))?;
+        let events = lineage["events"].as_array().into_iter().flatten().filter(|event| event["system"] == ULM);
+        let steps: Vec<&str> = events.filter_map(|event| event["what"].as_str()).collect();
+        let is_whole = steps == ["refused", "discarded", "replaying", "accepted", "resolved"];
+        if is_whole { Ok(()) } else { Err(format!("{steps:?}")) }
+    })
+    .await
 }

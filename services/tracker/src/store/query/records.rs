@@ -43,6 +43,8 @@ pub struct HeldRow {
     pub reason: &'static str,
     pub waits_for: String,
     pub sentence: String,
+    /// Who can make it go on.
+    pub turn: String,
     pub since: Timestamp,
     pub until: Option<Timestamp>,
     pub findings: Vec<Finding>,
@@ -259,7 +261,14 @@ fn held(sql: &Connection, fleet: &Fleet, domain: Domain, key: &str, now: Timesta
         .map(|(source, reason, waits_for, since, until, findings)| {
             let words = Words { owner: &owner, waits_for: &waits_for, until: instant(until), ..Words::default() };
             let sentence = why::sentence(reason, &words, now);
+            // The record that is waited for comes from its own domain's office.
+            let awaited = (reason == Reason::Record).then(|| waits_for.split('/').next()?.parse::<Domain>().ok()).flatten();
+            let turn = match reason {
+                Reason::Steward if !waits_for.is_empty() => waits_for.clone(),
+                _ => fleet.office_of_domain(awaited.unwrap_or(domain)),
+            };
             Ok(HeldRow {
+                turn,
                 source,
                 reason: reason.name(),
                 sentence,
@@ -309,6 +318,8 @@ fn standpoint(
     let down = still.filter(|_| reason == Some(Reason::Unavailable));
     let asks = status.as_ref().filter(|status| status.next_at.is_some_and(|next| next > now));
     let asks = asks.filter(|_| reason == Some(Reason::Queued));
+    let silent = status.as_ref().map(|status| status.at).filter(|at| now.since(*at).as_secs_f64() > super::needs::SILENT);
+    let silent = silent.filter(|_| reason == Some(Reason::Queued));
     let words = Words {
         destination: name,
         owner,
@@ -320,7 +331,7 @@ fn standpoint(
             (None, Some(status)) => status.until,
             (None, None) => entry.until.filter(|_| reason != Some(Reason::Queued)),
         },
-        since: still.map(|status| status.since),
+        since: still.map(|status| status.since).or(silent),
         code: down.or(asks).map_or(entry.code.as_deref(), |status| status.code.as_deref()),
         filter: match &served.scope {
             _ if golden.data.is_none() => "deleted, and not there",
@@ -333,17 +344,20 @@ fn standpoint(
         rate: fleet.destinations.get(name).and_then(|part| part.rate),
     };
     let block = blocked(&entry);
+    let given_up = if place == Place::GivenUp { Some(given_up(sql, name, domain, key, revision)?) } else { None };
+    let discarded = given_up.as_ref().and_then(|(_, letter)| letter.as_ref());
+    let (discarded_as, discarded_at) = (discarded.map(|letter| letter.id.0.clone()), discarded.map(|letter| letter.changed_at));
     let deadline = served.deadline.zip(waiting_since).map(|(deadline, since)| since.plus(deadline));
     Ok(Standpoint {
         destination: name.to_owned(),
         state: place,
         reason: reason.map(Reason::name),
-        why: match reason {
-            Some(reason) => Some(why::sentence(reason, &words, now)),
-            None if place == Place::GivenUp => Some(given_up(sql, name, domain, key, revision)?),
+        why: reason.map(|reason| why::sentence(reason, &words, now)).or(given_up.map(|(why, _)| why)),
+        turn: match reason {
+            Some(Reason::Queued) if silent.is_some() => Some("operations".to_owned()),
+            Some(reason) => turn(fleet, name, domain, reason, &entry, letter.as_ref(), status.as_ref()),
             None => None,
         },
-        turn: reason.and_then(|reason| turn(fleet, name, domain, reason, &entry, letter.as_ref(), status.as_ref())),
         accepted_revision: entry.accepted,
         accepted_at: entry.accepted_at,
         took_seconds: entry
@@ -354,10 +368,10 @@ fn standpoint(
         external_id: entry.external_id,
         code: entry.code,
         message: letter.as_ref().map(|letter| letter.message.clone()),
-        letter: entry.letter,
+        letter: entry.letter.or(discarded_as),
         attempts: entry.attempts,
         blocked: block,
-        at: entry.since,
+        at: discarded_at.or(entry.since),
         waiting_since,
         deadline,
         late: deadline.is_some_and(|deadline| deadline < now),
@@ -389,7 +403,13 @@ fn letter_of(sql: &Connection, entry: &LedgerRow) -> Result<Option<model::Letter
 }
 
 /// Why a revision that was not accepted is not sent any more.
-fn given_up(sql: &Connection, destination: &str, domain: Domain, key: &str, revision: i64) -> Result<String, Error> {
+fn given_up(
+    sql: &Connection,
+    destination: &str,
+    domain: Domain,
+    key: &str,
+    revision: i64,
+) -> Result<(String, Option<model::LetterStatus>), Error> {
     let receipt = row(
         sql,
         "SELECT body FROM receipt WHERE domain = ? AND key = ? AND destination = ? AND revision = ? AND outcome = 'SUPERSEDED'",
@@ -397,7 +417,7 @@ fn given_up(sql: &Connection, destination: &str, domain: Domain, key: &str, revi
         |row| row.get::<_, String>(0),
     )?;
     if let Some(receipt) = receipt.map(|body| json::<Receipt>(&body)).transpose()? {
-        return Ok(receipt.note.unwrap_or_else(|| "the destination holds a newer revision".to_owned()));
+        return Ok((receipt.note.unwrap_or_else(|| "the destination holds a newer revision".to_owned()), None));
     }
     let letter = row(
         sql,
@@ -407,8 +427,10 @@ fn given_up(sql: &Connection, destination: &str, domain: Domain, key: &str, revi
         |row| row.get::<_, String>(0),
     )?;
     Ok(match letter.map(|body| json::<model::LetterStatus>(&body)).transpose()? {
-        Some(letter) => format!("given up by {}: {}", letter.by, letter.reason.unwrap_or_else(|| "no reason given".to_owned())),
-        None => "given up".to_owned(),
+        Some(letter) => {
+            (format!("given up by {}: {}", letter.by, letter.reason.as_deref().unwrap_or("no reason given")), Some(letter))
+        }
+        None => ("given up".to_owned(), None),
     })
 }
 
