@@ -156,7 +156,7 @@ impl service::App for App {
                     // What was read before the trouble is good: nothing of it waits for the source.
                     self.writer.commit(self.capture.batch()).await?;
                     complaint.tell(&name, &trouble.to_string());
-                    self.board.failed(&trouble.to_string(), self.connector.next_at());
+                    self.board.failed(trouble.to_string().trim_start_matches("source: "), self.connector.next_at());
                     self.health.not_ready("source", trouble.to_string());
                 }
             }

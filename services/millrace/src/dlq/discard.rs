@@ -1,6 +1,9 @@
 //! `millrace dlq discard`: give up on letters, with a reason. Asked first, because the plants go without.
 
-use std::io::IsTerminal as _;
+use std::{
+    io::IsTerminal as _,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -14,6 +17,8 @@ use crate::{
 
 /// Records that the question names; more are counted.
 const NAMED: usize = 10;
+/// How long the replayer's word is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -53,16 +58,41 @@ impl Args {
         confirmed(global, &letters, count)?;
         let body = json!({ "filter": filter, "reason": reason, "confirm": self.confirm });
         let answer = server.post("dead-letters/discard", &[], &body).await?;
-        let discarded = integer(&answer.body, "letters");
+        let is_written = self.is_written(&server).await?;
         global.output().object(&answer.body, &text(&answer.body, "command_id"), || {
-            format!("{} discarded, the replayer writes it down now.", words::count(discarded, "letter"))
+            let letters = words::count(integer(&answer.body, "letters"), "letter");
+            if is_written {
+                format!("{letters} discarded.")
+            } else {
+                format!("Asked to discard {letters}; the replayer has not written it down yet.")
+            }
         })?;
+        if !is_written {
+            global.output().hint("See what is still open: millrace dlq list, and why: millrace dlq replay --plans");
+            return Ok(Done::Partly);
+        }
         let again = match self.ids.as_slice() {
             [one] => one.clone(),
             _ => "--discarded".to_owned(),
         };
         global.output().hint(&format!("See: millrace dlq list --state discarded. Send again: millrace dlq replay {again}"));
         Ok(Done::Yes)
+    }
+
+    /// Whether the replayer has written it down: nothing that was meant is open any more. It may refuse what it does not know yet.
+    async fn is_written(&self, server: &Server) -> Result<bool, Failure> {
+        let begun = Instant::now();
+        loop {
+            let (letters, count) = self.meant(server).await?;
+            let is_open = |letter: &Value| matches!(text(letter, "state").as_str(), "OPEN" | "EXPIRED");
+            if count == 0 || !letters.iter().any(is_open) {
+                return Ok(true);
+            }
+            if begun.elapsed() > PATIENCE {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// The open letters that would be discarded, as many as one page has, and how many there are in all.

@@ -151,6 +151,11 @@ impl Write<'_> {
     pub(super) fn held(&mut self, key: &str, held: Option<&Held>) -> Result<(), Error> {
         let Ok(Topical { domain, key }) = Topical::parse(key) else { return Ok(()) };
         self.run("DELETE FROM held WHERE domain = ? AND key = ?", [domain.name(), key.as_str()])?;
+        self.run("DELETE FROM grave WHERE domain = ? AND key = ?", [domain.name(), key.as_str()])?;
+        if let Some(grave) = held.and_then(|held| held.grave.as_ref()) {
+            let fence = serde_json::to_string(&grave.fence)?;
+            self.run("INSERT INTO grave VALUES (?, ?, ?)", [domain.name(), key.as_str(), &fence])?;
+        }
         for waiting in held.map(|held| held.waiting.as_slice()).unwrap_or_default() {
             self.run(
                 "INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

@@ -1,7 +1,7 @@
 //! The tables. A change here raises [`VERSION`], and an older store is rebuilt from the topics.
 
 /// Version of the tables below.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 
 /// Instants are microseconds since 1970 in UTC. Names of states and reasons are those of the topics (upper case).
 pub(super) const TABLES: &str = "
@@ -29,6 +29,8 @@ CREATE TABLE captured (
 CREATE TABLE held (
   domain TEXT, key TEXT, source TEXT, reason TEXT NOT NULL, waits_for TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER,
   findings TEXT NOT NULL, PRIMARY KEY (domain, key, source)) WITHOUT ROWID;
+-- How far the sources of a deleted record were judged, after its tombstone.
+CREATE TABLE grave (domain TEXT, key TEXT, fence TEXT NOT NULL, PRIMARY KEY (domain, key)) WITHOUT ROWID;
 CREATE TABLE finding (
   domain TEXT, key TEXT, change_id TEXT, source TEXT NOT NULL, outcome TEXT NOT NULL, policy_version TEXT NOT NULL,
   at INTEGER NOT NULL, findings TEXT NOT NULL, PRIMARY KEY (domain, key, change_id)) WITHOUT ROWID;

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use model::{
-    ApprovalState, Cause, ChangeId, ChangeMeta, Data, DeadLetter, DestinationState, DestinationStatus, Domain, Golden,
-    GoldenMeta, Held, HeldChange, Item, Ledger, LedgerEntry, LedgerState, LetterClass, LetterId, LetterState, LetterStatus,
-    Operation, Reason, Receipt, ReceiptOutcome, RecordKey, SourceState, SourceStatus, Stage, StreamStatus, Timestamp,
+    ApprovalState, Cause, ChangeId, ChangeMeta, Data, DeadLetter, DestinationState, DestinationStatus, Domain, Fence, Golden,
+    GoldenMeta, Grave, Held, HeldChange, Item, Ledger, LedgerEntry, LedgerState, LetterClass, LetterId, LetterState,
+    LetterStatus, Operation, Reason, Receipt, ReceiptOutcome, RecordKey, SourceState, SourceStatus, Stage, StreamStatus,
+    Timestamp,
     ledger::{Accepted, Offered},
 };
 use tracker::{
@@ -384,6 +385,15 @@ impl Log {
             offset: 0,
         };
         let fact = Fact::Held(Some(Box::new(Held { waiting: vec![waiting], grave: None })));
+        self.push("mdm.held", slot(item), &format!("item/{item}"), at(seconds), fact);
+        self
+    }
+
+    /// The tombstone of a deleted record: what is left is how far the ERP was judged.
+    pub(crate) fn buried(&mut self, item: &str, sequence: i64, seconds: i64) -> &mut Self {
+        let fence = BTreeMap::from([("erp".to_owned(), Fence { epoch: 1, sequence })]);
+        let grave = Some(Grave { revision: sequence, fence });
+        let fact = Fact::Held(Some(Box::new(Held { waiting: Vec::new(), grave })));
         self.push("mdm.held", slot(item), &format!("item/{item}"), at(seconds), fact);
         self
     }

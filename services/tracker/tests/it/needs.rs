@@ -118,6 +118,36 @@ async fn what_waits_for_a_person_at_the_validator_and_what_it_held_too_long() {
 }
 
 #[tokio::test]
+async fn changes_that_nobody_judges_are_told_and_repeats_of_what_is_golden_are_not() {
+    let mut log = Log::default();
+    log.golden("4711/C", 1, "RAW", 0).accepted("mes-ulm", "4711/C", 1, 0, 1);
+    // A repeat under another name: what is golden has passed it.
+    log.golden("4711/C", 7, "RAW", 0);
+    let Some(Located { fact: Fact::Golden(_, Some(golden)), .. }) = log.records.last_mut() else { unreachable!() };
+    (golden.meta.revision, golden.meta.change_id) = (1, model::ChangeId::default());
+    golden.meta.fence.insert("erp".to_owned(), model::Fence { epoch: 1, sequence: 7 });
+    well(&mut log, 100);
+    assert_eq!(lines(&log, 100).await, Vec::<Value>::new());
+    // A deleted record whose tombstone was written: a tracker that reads everything anew finds its grave only.
+    log.golden("4799/A", 3, "RAW", 5);
+    log.records.pop();
+    log.buried("4799/A", 3, 6);
+    assert_eq!(lines(&log, 100).await, Vec::<Value>::new());
+    // The validator stands still: the change is all there is.
+    for (item, seconds) in [("4712/A", 10), ("4713/A", 20), ("4714/A", 90)] {
+        log.golden(item, 1_000 + seconds, "RAW", seconds);
+        log.records.pop();
+    }
+    let [line] = lines(&log, 100).await.try_into().unwrap();
+    assert_eq!((&line[0], &line[2], &line[4]), (&"overdue".into(), &2.into(), &"operations".into()));
+    let text = line[3].as_str().unwrap();
+    assert!(
+        text.starts_with("2 of the last 200 changes are not judged yet, the oldest, item 4712/A from erp, captured "),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn a_discarded_letter_is_told_while_the_plant_lacks_the_record() {
     let mut log = Log::default();
     log.golden("4711/C", 1, "RAW", 0);

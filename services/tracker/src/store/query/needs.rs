@@ -37,6 +37,10 @@ const OVERDUE: i64 = 30_000_000;
 const UNREAD: f64 = 900.0;
 /// The clock of a source may be ahead of ours by so much.
 const SKEW: f64 = 60.0;
+/// A change is judged sooner than this.
+const UNJUDGED: i64 = 60_000_000;
+/// So many of the newest changes are looked at: a validator that stands still leaves all of them.
+const NEWEST: i64 = 200;
 const OPERATIONS: &str = "operations";
 
 /// What kind of attention: the label of the metric, and the order of the list.
@@ -166,6 +170,9 @@ pub(crate) fn needs(
         desk.given_up(name, standings)?;
     }
     desk.held()?;
+    if hears {
+        desk.unjudged()?;
+    }
     let mut needs = desk.needs;
     needs.sort_by(|left, right| left.kind.cmp(&right.kind).then(right.oldest_seconds.total_cmp(&left.oldest_seconds)));
     Ok(needs)
@@ -526,6 +533,45 @@ impl Desk<'_> {
             self.add(kind, "validator", text, turn, then, since);
             self.about(domain.name(), key, count);
         }
+        Ok(())
+    }
+
+    /// Captured, and nothing became of it: neither golden, nor held, nor refused, nor older than what is golden.
+    fn unjudged(&mut self) -> Result<(), Error> {
+        let found = rows(
+            self.sql,
+            "SELECT domain, key, source, captured_at FROM
+               (SELECT * FROM change WHERE captured_at < ? ORDER BY captured_at DESC LIMIT ?) c
+             WHERE NOT EXISTS (SELECT 1 FROM revision r WHERE r.domain = c.domain AND r.key = c.key AND (r.change_id = c.change_id
+                 OR (json_extract(r.meta, '$.fence.\"' || c.source || '\".epoch'),
+                     json_extract(r.meta, '$.fence.\"' || c.source || '\".sequence'))
+                   >= (json_extract(c.meta, '$.source_epoch'), json_extract(c.meta, '$.source_sequence'))))
+               AND NOT EXISTS (SELECT 1 FROM grave g WHERE g.domain = c.domain AND g.key = c.key
+                 AND (json_extract(g.fence, '$.\"' || c.source || '\".epoch'), json_extract(g.fence, '$.\"' || c.source || '\".sequence'))
+                   >= (json_extract(c.meta, '$.source_epoch'), json_extract(c.meta, '$.source_sequence')))
+               AND NOT EXISTS (SELECT 1 FROM held h WHERE h.domain = c.domain AND h.key = c.key AND h.source = c.source)
+               AND NOT EXISTS (SELECT 1 FROM finding f WHERE f.domain = c.domain AND f.key = c.key AND f.change_id = c.change_id)
+               AND NOT EXISTS (SELECT 1 FROM letter_status s WHERE s.domain = c.domain AND s.key = c.key
+                 AND s.stage = 'VALIDATE' AND json_extract(s.body, '$.change_id') = c.change_id)
+             ORDER BY captured_at",
+            params![self.now.micros() - UNJUDGED, NEWEST],
+            |row| {
+                let record = (row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?);
+                Ok((record, Timestamp::from_micros(row.get(3)?)))
+            },
+        )?;
+        let Some(((domain, key, source), since)) = found.first() else { return Ok(()) };
+        let count = i64::try_from(found.len()).unwrap_or(i64::MAX);
+        let at = clock(*since, self.now);
+        let text = match count {
+            1 => format!("{domain} {key} from {source} was captured {at} and is not judged yet; does the validator run?"),
+            _ => format!(
+                "{count} of the last {NEWEST} changes are not judged yet, the oldest, {domain} {key} from {source}, captured {at}; \
+                 does the validator run?"
+            ),
+        };
+        self.add(Kind::Overdue, "validator", text, OPERATIONS.to_owned(), "millrace doctor".to_owned(), *since);
+        self.about(domain, key, count);
         Ok(())
     }
 
