@@ -8,6 +8,7 @@
 
 pub mod answer;
 pub mod backoff;
+pub mod blame;
 pub mod breaker;
 pub mod chain;
 pub mod gate;
@@ -19,6 +20,7 @@ pub mod traffic;
 
 pub use answer::{Answer, AnswerClass, Problem};
 pub use backoff::Budget;
+pub use blame::{Blame, Fault, Suspicion, Verdict};
 pub use breaker::{Breaker, Tolerance};
 pub use chain::Chain;
 pub use gate::{Closed, Gate, first_closed};

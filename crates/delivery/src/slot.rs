@@ -26,7 +26,7 @@ use self::{
     known::Known,
     lane::{Chained, Lane, Queued, Step},
 };
-use crate::{Answer, AnswerClass, Chain, CommitTracker, Problem};
+use crate::{Answer, AnswerClass, Chain, CommitTracker, Fault, Problem, Verdict};
 
 /// State of one slot while this process owns it. It is dropped whole when the slot goes.
 #[derive(Debug)]
@@ -38,6 +38,10 @@ pub struct SlotState<P> {
     lanes: HashMap<Topical, Box<Lane<P>>>,
     /// Keys whose next call may start, oldest first.
     ready: VecDeque<Topical>,
+    /// Those among them that failed before: nobody waits behind them.
+    tried: VecDeque<Topical>,
+    /// Whose turn it is between the two.
+    takes_tried: bool,
     /// Back-off, acceptance overdue, blocks and pauses that end: when to look at which key (none: the slot).
     timers: BTreeSet<(Timestamp, Option<Topical>)>,
     jobs: BTreeMap<Job, Chained<P>>,
@@ -140,11 +144,12 @@ impl<P: Clone> SlotState<P> {
     }
 
     /// The next call, if any may start. The caller has a permit, or hands it back with [`SlotState::put_back`].
-    pub fn take(&mut self, now: Timestamp) -> Option<Call<P>> {
+    /// The only call that may go to a destination that is down is one of a record that has not failed yet, where there is one.
+    pub fn take(&mut self, is_probe: bool, now: Timestamp) -> Option<Call<P>> {
         if self.is_draining || self.is_paused() {
             return None;
         }
-        while let Some(key) = self.ready.pop_front() {
+        while let Some(key) = self.next_ready(is_probe) {
             let Some(lane) = self.lanes.get_mut(&key) else { continue };
             lane.is_ready = false;
             if lane.is_busy() || lane.next.as_ref().is_none_or(|next| next.due.is_some_and(|due| due > now)) {
@@ -165,6 +170,7 @@ impl<P: Clone> SlotState<P> {
                 command: queued.command.clone(),
                 is_absent: queued.is_absent,
                 queued_at: queued.queued_at,
+                suspicion: lane.suspicion.as_deref().cloned(),
                 lift: known.map_or(0, |known| known.lift),
                 accepted_hash: known
                     .filter(|_| queued.command.is_none() && queued.offer.operation == Operation::Upsert)
@@ -183,7 +189,21 @@ impl<P: Clone> SlotState<P> {
     /// True when [`SlotState::take`] may have something.
     #[must_use]
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty() && !self.is_draining && !self.is_paused()
+        let is_idle = self.ready.is_empty() && self.tried.is_empty();
+        !is_idle && !self.is_draining && !self.is_paused()
+    }
+
+    /// True when among those is one that has not failed yet.
+    #[must_use]
+    pub fn has_fresh(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    fn next_ready(&mut self, is_probe: bool) -> Option<Topical> {
+        self.takes_tried = !is_probe && !self.takes_tried;
+        let (first, second) =
+            if self.takes_tried { (&mut self.tried, &mut self.ready) } else { (&mut self.ready, &mut self.tried) };
+        first.pop_front().or_else(|| second.pop_front())
     }
 
     /// A call that was taken did not start; it stays the first in line.
@@ -201,10 +221,16 @@ impl<P: Clone> SlotState<P> {
         self.accepted(key.clone(), queued, payload_hash, &answer, model::ReceiptOutcome::Unchanged, now, now);
     }
 
-    /// The destination answered, or a mapping said no before it was asked. `counts` is false while the destination was down.
-    /// `random` is uniform in `[0, 1)`.
-    pub fn answered(&mut self, key: &Topical, payload_hash: &str, answer: Answer, counts: bool, random: f64, now: Timestamp) {
+    /// The destination answered, or a mapping said no before it was asked. `random` is uniform in `[0, 1)`.
+    pub fn answered(&mut self, key: &Topical, payload_hash: &str, answer: Answer, verdict: Verdict, random: f64, now: Timestamp) {
         let Some((mut queued, offered_at)) = self.called(key) else { return };
+        queued.goes_first = false;
+        #[cfg(test)]
+        let verdict = if self.bug == Some(tests::Bug::BelievesTheFault) { Verdict::plain(verdict.counts) } else { verdict };
+        let Verdict { counts, fault, suspicion } = verdict;
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.suspicion = suspicion.map(Box::new);
+        }
         let is_new_doubt = leaves_doubt(&answer) && self.doubt(key);
         match answer.class {
             AnswerClass::Accepted => {
@@ -220,13 +246,16 @@ impl<P: Clone> SlotState<P> {
                 Some(there) => self.conflict(key.clone(), queued, answer, there, offered_at, now),
             },
             AnswerClass::Delivered => self.delivered(key.clone(), queued, now),
-            AnswerClass::Destination | AnswerClass::Throttled => {
-                queued.goes_first = true;
-                self.again(key, queued, is_new_doubt, now);
-            }
-            AnswerClass::Permanent => {
+            AnswerClass::Permanent if fault != Fault::Destination => {
                 queued.attempts += 1;
                 self.park(key.clone(), queued, answer, offered_at, now);
+            }
+            AnswerClass::Destination | AnswerClass::Throttled | AnswerClass::Permanent => {
+                #[cfg(test)]
+                if self.bug == Some(tests::Bug::BelievesTheFault) {
+                    queued.goes_first = true;
+                }
+                self.faulted(key, queued, answer, (fault, is_new_doubt), random, (offered_at, now));
             }
             AnswerClass::Retryable => {
                 if counts {
@@ -248,6 +277,38 @@ impl<P: Clone> SlotState<P> {
                 self.again(key, queued, is_new_doubt, now);
             }
         }
+    }
+
+    /// A fault of the destination, as far as the answer goes: the record waits without an attempt that counts, behind those that have
+    /// not failed. Where the record is the cause, it waits alone, and is parked when that is proven.
+    fn faulted(
+        &mut self,
+        key: &Topical,
+        mut queued: Queued<P>,
+        answer: Answer,
+        (fault, is_new_doubt): (Fault, bool),
+        random: f64,
+        (offered_at, now): (Timestamp, Timestamp),
+    ) {
+        let lane = self.lanes.get(key);
+        let failures = lane.and_then(|lane| lane.suspicion.as_ref()).map_or(1, |suspicion| suspicion.failures);
+        let is_newer_queued = lane.is_some_and(|lane| lane.next.is_some());
+        match fault {
+            Fault::AsAnswered | Fault::Destination => queued.due = None,
+            Fault::Open => queued.due = Some(now.plus(self.setup.budget.delay(failures, random, None))),
+            Fault::Record { is_proven } => {
+                queued.attempts += 1;
+                queued.first_failed_at.get_or_insert(now);
+                if is_proven && !is_newer_queued {
+                    return self.park(key.clone(), queued, exhausted(answer), offered_at, now);
+                }
+                queued.due = Some(now.plus(self.setup.budget.delay(failures, random, answer.retry_after)));
+                if !is_newer_queued {
+                    return self.retry(key.clone(), queued, &answer, is_new_doubt, now);
+                }
+            }
+        }
+        self.again(key, queued, is_new_doubt, now);
     }
 
     /// Looks at everything whose time has come.
@@ -372,10 +433,11 @@ impl<P: Clone> SlotState<P> {
             self.timers.insert((due, Some(key.clone())));
         } else if !lane.is_ready {
             lane.is_ready = true;
+            let queue = if lane.suspicion.is_some() { &mut self.tried } else { &mut self.ready };
             if next.goes_first {
-                self.ready.push_front(key.clone());
+                queue.push_front(key.clone());
             } else {
-                self.ready.push_back(key.clone());
+                queue.push_back(key.clone());
             }
         }
     }

@@ -1,24 +1,37 @@
 //! What all slots of one destination share: calls in flight, rate, throttling and the breaker.
 //!
 //! Invariant: the calls in flight never exceed the limit, and while the destination is down at most one probe is among them.
+//! Invariant: probes go round: over the slots that wait, and within a slot over its keys. A record that has not failed need not wait for
+//! the next probe where one record alone took the destination down, or where everybody is refused alike.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use model::Timestamp;
+use model::{Slot, Timestamp, Topical};
 
 use crate::{
-    AnswerClass, Breaker, RateLimit,
+    Answer, AnswerClass, Blame, Breaker, Fault, RateLimit, Suspicion, Verdict,
     breaker::{Passage, Tolerance},
 };
 
 /// How long a destination that says 429 without a time is left alone at first; doubles while it goes on.
 const THROTTLE_FIRST: Duration = Duration::from_secs(1);
 const THROTTLE_LONGEST: Duration = Duration::from_secs(60);
+/// So long a slot lets the others go first with a probe.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// Gate keeper of one destination in one process.
 #[derive(Debug)]
 pub struct Traffic {
     breaker: Breaker,
+    blame: Blame,
+    turns: Turns,
+    /// Keys that failed since somebody was served; no more than two are told apart.
+    culprits: BTreeSet<Topical>,
+    /// The last fault was a refusal that everybody gets.
+    is_refusing: bool,
     rate: RateLimit,
     concurrency: usize,
     share: f64,
@@ -32,6 +45,43 @@ pub struct Traffic {
 #[must_use = "a permit that is not handed back blocks a place"]
 pub struct Permit {
     is_probe: bool,
+}
+
+impl Permit {
+    /// True for the call that may find out whether the destination is back.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+}
+
+/// Whose turn it is to probe.
+#[derive(Debug, Default)]
+struct Turns {
+    probes: u64,
+    /// The last probe of each slot.
+    last: BTreeMap<Slot, u64>,
+    /// Slots that were sent away since the last probe.
+    waiting: BTreeSet<Slot>,
+}
+
+impl Turns {
+    /// Until when this slot has to let another one go first. A slot that does not come back in time has lost its turn.
+    fn yields(&mut self, slot: Slot, due: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let last = |slot: &Slot| self.last.get(slot).copied().unwrap_or(0);
+        let until = due.plus(GRACE);
+        let is_others = self.waiting.iter().any(|other| *other != slot && last(other) < last(&slot));
+        (is_others && now < until).then(|| {
+            self.waiting.insert(slot);
+            until
+        })
+    }
+
+    fn probes(&mut self, slot: Slot) {
+        self.probes += 1;
+        self.last.insert(slot, self.probes);
+        self.waiting.clear();
+    }
 }
 
 /// Answer to one more call.
@@ -58,6 +108,10 @@ impl Traffic {
     pub fn new(concurrency: usize, per_second: Option<f64>, tolerance: Tolerance) -> Self {
         Self {
             breaker: Breaker::new(tolerance),
+            blame: Blame::default(),
+            turns: Turns::default(),
+            culprits: BTreeSet::new(),
+            is_refusing: false,
             rate: RateLimit::new(per_second),
             concurrency: concurrency.max(1),
             share: 1.0,
@@ -111,15 +165,35 @@ impl Traffic {
         self.breaker.next_probe()
     }
 
-    /// Asks for one more call and books it when granted.
-    pub fn ask(&mut self, now: Timestamp) -> Grant {
+    /// The ledger knows of records that this destination accepted.
+    pub fn has_served_before(&mut self) {
+        self.blame.has_served_before();
+    }
+
+    /// Asks for one more call of this slot and books it when granted. `has_fresh` where a record of it has not failed yet.
+    pub fn ask(&mut self, slot: Slot, has_fresh: bool, now: Timestamp) -> Grant {
         if let Some(until) = self.throttled_until.filter(|until| now < *until) {
             return Grant::Wait(until);
         }
+        // Nothing is known yet of how it would be served.
+        let is_untold = has_fresh && (self.culprits.len() == 1 || self.is_refusing);
         let is_probe = match self.breaker.passage(now) {
-            Passage::Shut(Some(until)) => return Grant::Wait(until),
-            Passage::Shut(None) => return Grant::Full,
-            Passage::Probe => true,
+            Passage::Shut(Some(until)) if !is_untold => {
+                self.turns.waiting.insert(slot);
+                return Grant::Wait(until);
+            }
+            Passage::Shut(None) => {
+                self.turns.waiting.insert(slot);
+                return Grant::Full;
+            }
+            Passage::Probe if !is_untold => {
+                let due = self.breaker.next_probe().unwrap_or(now);
+                if let Some(until) = self.turns.yields(slot, due, now) {
+                    return Grant::Wait(until);
+                }
+                true
+            }
+            Passage::Shut(Some(_)) | Passage::Probe => true,
             Passage::Free => false,
         };
         if self.in_flight >= self.limit() {
@@ -133,37 +207,60 @@ impl Traffic {
         self.in_flight += 1;
         if is_probe {
             self.breaker.probe_started();
+            self.turns.probes(slot);
         }
         Grant::Go(Permit { is_probe })
     }
 
-    /// A call ended with an answer. The first part tells whether an attempt of its record counts: not while the destination was
-    /// down, because then nobody was served.
+    /// The call of this key ended with an answer. `before` is what was remembered of the record.
     #[expect(clippy::needless_pass_by_value, reason = "a permit is handed back once")]
     pub fn finished(
         &mut self,
         permit: Permit,
-        class: AnswerClass,
-        retry_after: Option<Duration>,
+        key: &Topical,
+        answer: &Answer,
+        before: Option<&Suspicion>,
         now: Timestamp,
-    ) -> (bool, Turn) {
+    ) -> (Verdict, Turn) {
         self.in_flight -= 1;
         let was_down = self.breaker.open_since().is_some();
-        let changed = self.breaker.answered(class, permit.is_probe, now);
-        if class == AnswerClass::Throttled {
-            let pause = retry_after.unwrap_or(self.throttle).min(Duration::from_secs(3600));
+        let (fault, suspicion) = self.blame.judge(key, answer, before, now);
+        let is_own = matches!(fault, Fault::Record { .. });
+        let is_held_refusal = answer.class == AnswerClass::Permanent && fault == Fault::Destination;
+        let class = if is_held_refusal { AnswerClass::Destination } else { answer.class };
+        let changed = if is_own {
+            // It says nothing about the destination.
+            if permit.is_probe {
+                self.breaker.probe_lost(now);
+            }
+            false
+        } else {
+            self.breaker.answered(class, permit.is_probe, now)
+        };
+        if class == AnswerClass::Throttled && !is_own {
+            let pause = answer.retry_after.unwrap_or(self.throttle).min(Duration::from_secs(3600));
             self.throttle = (self.throttle * 2).min(THROTTLE_LONGEST);
             let until = now.plus(pause);
             self.throttled_until = Some(self.throttled_until.map_or(until, |before| before.max(until)));
         } else if class.is_alive() {
             self.throttle = THROTTLE_FIRST;
         }
+        if class.is_alive() {
+            self.culprits.clear();
+            self.is_refusing = false;
+        } else if !is_own {
+            self.is_refusing = is_held_refusal;
+            if self.culprits.len() < 2 {
+                self.culprits.insert(key.clone());
+            }
+        }
         let turn = match (changed, was_down) {
             (false, _) => Turn::None,
             (true, true) => Turn::CameBack,
             (true, false) => Turn::WentDown,
         };
-        (!was_down && self.breaker.open_since().is_none(), turn)
+        let counts = !was_down && self.breaker.open_since().is_none();
+        (Verdict { counts, fault, suspicion }, turn)
     }
 
     /// A permit was not used, or its call was abandoned without an answer.
@@ -200,11 +297,21 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
+    fn key(name: &str) -> Topical {
+        Topical::new(model::Domain::Item, model::RecordKey::new(model::Domain::Item, &[name, "A"]).unwrap())
+    }
+
     fn go(traffic: &mut Traffic, now: Timestamp) -> Permit {
-        match traffic.ask(now) {
+        match traffic.ask(Slot(0), false, now) {
             Grant::Go(permit) => permit,
             other => panic!("expected a permit, got {other:?}"),
         }
+    }
+
+    fn end(traffic: &mut Traffic, permit: Permit, class: AnswerClass, now: Timestamp) -> (bool, Turn) {
+        let retry_after = (class == AnswerClass::Throttled).then_some(Duration::from_secs(7));
+        let (verdict, turn) = traffic.finished(permit, &key("a"), &Answer { retry_after, ..Answer::bare(class) }, None, now);
+        (verdict.counts, turn)
     }
 
     #[test]
@@ -220,21 +327,21 @@ mod tests {
     fn a_throttled_destination_is_left_alone_and_no_attempt_counts_while_it_is_down() {
         let mut traffic = Traffic::new(2, None, Tolerance::STANDARD);
         let permit = go(&mut traffic, at(0));
-        let (_, turn) = traffic.finished(permit, AnswerClass::Throttled, Some(Duration::from_secs(7)), at(0));
+        let (_, turn) = end(&mut traffic, permit, AnswerClass::Throttled, at(0));
         assert_eq!(turn, Turn::None);
-        assert_eq!(traffic.ask(at(6)), Grant::Wait(at(7)));
+        assert_eq!(traffic.ask(Slot(0), false, at(6)), Grant::Wait(at(7)));
         for turn in 0..5 {
             let permit = go(&mut traffic, at(7));
-            let (counts, changed) = traffic.finished(permit, AnswerClass::Destination, None, at(7));
+            let (counts, changed) = end(&mut traffic, permit, AnswerClass::Destination, at(7));
             assert_eq!((counts, changed), if turn == 4 { (false, Turn::WentDown) } else { (true, Turn::None) });
         }
-        assert_eq!(traffic.ask(at(7)), Grant::Wait(at(8)));
+        assert_eq!(traffic.ask(Slot(0), false, at(7)), Grant::Wait(at(8)));
         let probe = go(&mut traffic, at(8));
-        assert_eq!(traffic.ask(at(8)), Grant::Full, "one probe at a time");
-        let (counts, changed) = traffic.finished(probe, AnswerClass::Retryable, None, at(8));
+        assert_eq!(traffic.ask(Slot(0), false, at(8)), Grant::Full, "one probe at a time");
+        let (counts, changed) = end(&mut traffic, probe, AnswerClass::Retryable, at(8));
         assert_eq!((counts, changed), (false, Turn::None), "a probe burns no attempt");
         let probe = go(&mut traffic, at(20));
-        assert_eq!(traffic.finished(probe, AnswerClass::Accepted, None, at(20)).1, Turn::CameBack);
+        assert_eq!(end(&mut traffic, probe, AnswerClass::Accepted, at(20)).1, Turn::CameBack);
     }
 
     #[test]
@@ -242,11 +349,11 @@ mod tests {
         let mut traffic = Traffic::new(2, None, Tolerance::STANDARD);
         for _ in 0..5 {
             let permit = go(&mut traffic, at(0));
-            traffic.finished(permit, AnswerClass::Destination, None, at(0));
+            end(&mut traffic, permit, AnswerClass::Destination, at(0));
         }
         let probe = go(&mut traffic, at(1));
         traffic.given_up(probe, at(1));
-        assert_eq!(traffic.ask(at(1)), Grant::Wait(at(2)));
-        assert!(matches!(traffic.ask(at(2)), Grant::Go(_)));
+        assert_eq!(traffic.ask(Slot(0), false, at(1)), Grant::Wait(at(2)));
+        assert!(matches!(traffic.ask(Slot(0), false, at(2)), Grant::Go(_)));
     }
 }

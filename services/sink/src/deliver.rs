@@ -5,7 +5,7 @@ use std::sync::Arc;
 use avro::DecodeError;
 use connect::http;
 use data_encoding::HEXLOWER;
-use delivery::{Answer, AnswerClass, Call, Operation, Problem};
+use delivery::{Answer, AnswerClass, Call, Operation, Problem, Suspicion};
 use landscape::OnDelete;
 use model::{Golden, LetterClass, Topical};
 use service::Span;
@@ -32,6 +32,7 @@ pub(crate) struct Request {
     pub(crate) revision: i64,
     pub(crate) payload: Option<String>,
     pub(crate) hash: String,
+    pub(crate) suspicion: Option<Suspicion>,
     content_type: &'static str,
     idempotency_key: String,
     personal: Vec<String>,
@@ -43,6 +44,7 @@ pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
         revision: call.revision(),
         payload,
         hash,
+        suspicion: call.suspicion.clone(),
         content_type,
         idempotency_key: call.idempotency_key(shared.name()),
         personal,

@@ -105,6 +105,9 @@ async fn attempt(shared: &Shared, ledgers: &Ledgers, slot: Slot) -> anyhow::Resu
         }
     }
     state.begin(epoch, now());
+    if state.has_accepted() {
+        shared.traffic().has_served_before();
+    }
     tracing::info!(destination = shared.name(), %slot, epoch, keys = state.sizes().1, was_unclean, "slot restored");
     Ok(Restored { state, was_unclean })
 }

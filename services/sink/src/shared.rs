@@ -147,10 +147,17 @@ impl Shared {
     }
 
     /// Keeps an answer that tells why a destination takes nothing now.
-    pub(crate) fn remember_fault(&self, answer: &Answer) {
-        let served_nobody = !answer.class.is_alive() || answer.class == AnswerClass::Throttled;
-        if let Some(problem) = answer.problem.as_ref().filter(|_| served_nobody) {
-            let fault = Fault { code: problem.code.clone(), message: problem.message.clone() };
+    pub(crate) fn remember_fault(&self, answer: &Answer, whose: delivery::Fault) {
+        let is_refusing = answer.class == AnswerClass::Permanent && whose == delivery::Fault::Destination;
+        let is_own = matches!(whose, delivery::Fault::Record { .. });
+        let served_nobody = !answer.class.is_alive() || answer.class == AnswerClass::Throttled || is_refusing;
+        if let Some(problem) = answer.problem.as_ref().filter(|_| served_nobody && !is_own) {
+            let message = if is_refusing {
+                format!("every record is refused alike, is its address right? {}", problem.message)
+            } else {
+                problem.message.clone()
+            };
+            let fault = Fault { code: problem.code.clone(), message };
             *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
         }
     }

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use delivery::{Answer, Job, SlotState};
+use delivery::{Answer, Job, SlotState, Verdict};
 use kafka::Record;
 use model::{Domain, Ledger, Receipt, Slot, Timestamp, Topical};
 use rand::RngExt;
@@ -57,7 +57,7 @@ pub(crate) struct Answered {
     key: Topical,
     hash: String,
     answer: Answer,
-    counts: bool,
+    verdict: Verdict,
     at: Timestamp,
 }
 
@@ -201,10 +201,10 @@ impl SlotActor {
         match input {
             Input::Record(record) => self.take_up(record),
             Input::Answered(answered) => {
-                let Answered { key, hash, answer, counts, at } = *answered;
+                let Answered { key, hash, answer, verdict, at } = *answered;
                 let code = answer.problem.as_ref().map(|problem| problem.code.clone());
                 tracing::debug!(destination = self.shared.name(), %key, class = answer.class.name(), code, "answered");
-                self.state.answered(&key, &hash, answer, counts, rand::rng().random(), at);
+                self.state.answered(&key, &hash, answer, verdict, rand::rng().random(), at);
             }
             Input::NotCalled(key) => self.state.put_back(&key, now),
             Input::Acknowledged(job, receipt) => {

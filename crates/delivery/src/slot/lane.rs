@@ -9,6 +9,7 @@ use super::{
     known::Known,
     offer::{Job, Letter, Offer, Ticket},
 };
+use crate::Suspicion;
 
 #[derive(Debug)]
 pub(crate) struct Lane<P> {
@@ -25,8 +26,10 @@ pub(crate) struct Lane<P> {
     pub(crate) tombstone: Option<Box<(Offer<P>, Ticket)>>,
     /// The payload is to be read again when the lane is free.
     pub(crate) wakes: bool,
-    /// True while the key stands in the ready queue.
+    /// True while the key stands in a queue of those that may start.
     pub(crate) is_ready: bool,
+    /// What is remembered of its failures.
+    pub(crate) suspicion: Option<Box<Suspicion>>,
 }
 
 /// A payload is being read again.
@@ -95,6 +98,7 @@ impl<P> Lane<P> {
             tombstone: None,
             wakes: false,
             is_ready: false,
+            suspicion: None,
         })
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use model::{Cause, ChangeId, Domain, Lease, LedgerEntry, LetterId, Receipt, Slot, Timestamp, Topical};
 
-use crate::{Budget, Closed, Problem, idempotency_key};
+use crate::{Budget, Closed, Problem, Suspicion, idempotency_key};
 
 /// What a slot's state machine is told once.
 #[derive(Clone, Debug)]
@@ -66,6 +66,8 @@ pub struct Call<P> {
     pub queued_at: Timestamp,
     /// Added to the golden revision in what the destination is told.
     pub lift: i64,
+    /// What is remembered of the record's failures.
+    pub suspicion: Option<Suspicion>,
     pub(crate) accepted_hash: Option<String>,
 }
 

@@ -18,6 +18,8 @@ impl<P: Clone> SlotState<P> {
             parked: BTreeMap::new(),
             lanes: HashMap::new(),
             ready: VecDeque::new(),
+            tried: VecDeque::new(),
+            takes_tried: false,
             timers: BTreeSet::new(),
             jobs: BTreeMap::new(),
             next_job: 0,
@@ -137,6 +139,12 @@ impl<P: Clone> SlotState<P> {
         for key in woken {
             self.wake(&key);
         }
+    }
+
+    /// True where the destination is known to have accepted something.
+    #[must_use]
+    pub fn has_accepted(&self) -> bool {
+        self.known.values().any(|known| known.accepted.is_some())
     }
 
     /// Keys that wait for a gate, so that the ones of a gate which the landscape dropped can be woken.

@@ -3,6 +3,7 @@
 
 mod cases;
 mod checker;
+mod plant;
 mod world;
 
 use checker::run;
@@ -17,6 +18,7 @@ pub(super) enum Bug {
     DoubtOnlyInMemory,
     CrashLeavesNoDoubt,
     BelievesAnyRevision,
+    BelievesTheFault,
 }
 
 fn seeds() -> u64 {

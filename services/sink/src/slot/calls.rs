@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use delivery::{Call, Grant, Permit, Turn};
+use delivery::{Call, Grant, Permit, Turn, Verdict};
 use model::Timestamp;
 use tokio::sync::mpsc;
 
@@ -31,7 +31,7 @@ impl SlotActor {
                 self.wake_at = Some(now.plus(PROOF));
                 break;
             }
-            let grant = self.shared.traffic().ask(now);
+            let grant = self.shared.traffic().ask(self.slot, self.state.has_fresh(), now);
             let permit = match grant {
                 Grant::Go(permit) => permit,
                 Grant::Wait(until) => {
@@ -43,7 +43,7 @@ impl SlotActor {
                     break;
                 }
             };
-            let Some(call) = self.state.take(now) else {
+            let Some(call) = self.state.take(permit.is_probe(), now) else {
                 self.shared.traffic().unused(permit);
                 break;
             };
@@ -76,7 +76,7 @@ impl SlotActor {
                 }
                 let code = answer.problem.as_ref().map(|problem| problem.code.as_str());
                 self.worked(chain.span, answer.class.name(), code);
-                self.state.answered(&call.key, "", answer, true, 0.0, now);
+                self.state.answered(&call.key, "", answer, Verdict::plain(true), 0.0, now);
             }
         }
     }
@@ -98,10 +98,10 @@ async fn deliver(shared: Arc<Shared>, slot: mpsc::UnboundedSender<Input>, reques
     }
     let domain = request.key.domain.name();
     telemetry::STAGE_SECONDS.with_label_values(&[domain, "deliver"]).observe(at.since(started).as_secs_f64());
-    shared.remember_fault(&answer);
-    let (counts, turn) = shared.traffic().finished(permit, answer.class, answer.retry_after, at);
+    let (verdict, turn) = shared.traffic().finished(permit, &request.key, &answer, request.suspicion.as_ref(), at);
+    shared.remember_fault(&answer, verdict.fault);
     let text = answer.problem.as_ref().map(|problem| problem.message.clone());
-    drop(slot.send(Input::Answered(Box::new(Answered { key: request.key, hash: request.hash, answer, counts, at }))));
+    drop(slot.send(Input::Answered(Box::new(Answered { key: request.key, hash: request.hash, answer, verdict, at }))));
     shared.free.notify_one();
     match turn {
         Turn::None => {}

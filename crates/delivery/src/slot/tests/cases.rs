@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{Act, ChangeId, Domain, Lease, LedgerEntry, LedgerState, Receipt, ReceiptOutcome, RecordKey, Timestamp, Topical};
 
 use super::world::{command, fresh, removal};
-use crate::{Action, Answer, AnswerClass, Counted, Job, Offer, Operation, Place, Problem, SlotState, Ticket};
+use crate::{Action, Answer, AnswerClass, Counted, Job, Offer, Operation, Place, Problem, SlotState, Ticket, Verdict};
 
 fn key() -> Topical {
     Topical::new(Domain::Item, RecordKey::new(Domain::Item, &["4711", "C"]).unwrap())
@@ -87,10 +87,10 @@ impl Hand {
     fn answer(&mut self, answer: Answer, counts: bool) -> i64 {
         self.settle();
         // The first attempt may find that the call has to be announced in the ledger.
-        let first = self.slot.take(at(self.now));
+        let first = self.slot.take(false, at(self.now));
         self.settle();
-        let call = first.or_else(|| self.slot.take(at(self.now))).expect("a call may start");
-        self.slot.answered(&call.key, "hash", answer, counts, 1.0, at(self.now));
+        let call = first.or_else(|| self.slot.take(false, at(self.now))).expect("a call may start");
+        self.slot.answered(&call.key, "hash", answer, Verdict::plain(counts), 1.0, at(self.now));
         self.settle();
         call.offer.revision
     }
@@ -167,7 +167,7 @@ fn an_unchanged_payload_needs_no_call_but_a_resend_has_one() {
     hand.offer(1);
     hand.accept();
     hand.offer(2);
-    let call = hand.slot.take(at(0)).unwrap();
+    let call = hand.slot.take(false, at(0)).unwrap();
     assert!(call.is_unchanged("hash") && !call.is_unchanged("other"));
     hand.slot.unchanged(&key(), "hash", at(0));
     hand.settle();
@@ -176,7 +176,7 @@ fn an_unchanged_payload_needs_no_call_but_a_resend_has_one() {
     hand.command(1, Act::Resend);
     assert!(matches!(hand.seen.last(), Some(Action::Fetch(_, Place::Golden(20)))));
     hand.slot.fetched(&key(), Some(upsert(2)), at(0));
-    let call = hand.slot.take(at(0)).unwrap();
+    let call = hand.slot.take(false, at(0)).unwrap();
     assert!(!call.is_unchanged("hash"), "a resend is sent");
     assert_ne!(call.idempotency_key("mes"), crate::idempotency_key("mes", &key(), 2, None));
 }
@@ -307,11 +307,11 @@ fn a_pause_with_an_end_ends_by_itself_and_stands_in_the_lease() {
     hand.slot.command_all(pause, ticket("command", 1), at(0));
     hand.settle();
     hand.offer(1);
-    assert!(hand.slot.take(at(0)).is_none() && hand.slot.lease(false).paused.is_some());
+    assert!(hand.slot.take(false, at(0)).is_none() && hand.slot.lease(false).paused.is_some());
     hand.slot.tick(at(101));
     hand.settle();
     assert!(hand.slot.lease(false).paused.is_none());
-    assert!(hand.slot.take(at(101)).is_some());
+    assert!(hand.slot.take(false, at(101)).is_some());
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn what_a_lost_answer_left_behind_is_called_again_whatever_happens_in_between() 
             hand.offer(2);
             if life == "kill -9" {
                 // Not even the answer is seen.
-                hand.slot.take(at(0)).expect("a call may start");
+                hand.slot.take(false, at(0)).expect("a call may start");
             } else {
                 hand.answer(Answer::bare(class), false);
             }
@@ -387,14 +387,14 @@ fn what_a_lost_answer_left_behind_is_called_again_whatever_happens_in_between() 
             let mut hand = if life == "goes on" { hand } else { next_life(&hand, lease) };
             // Revision 2 is compacted away; revision 3 has the payload of revision 1 again.
             hand.offer(3);
-            let first = hand.slot.take(at(0));
+            let first = hand.slot.take(false, at(0));
             hand.settle();
-            let call = first.or_else(|| hand.slot.take(at(0))).expect("a call may start");
+            let call = first.or_else(|| hand.slot.take(false, at(0))).expect("a call may start");
             assert!(!call.is_unchanged("hash"), "{life}, {class:?}: the destination may hold revision 2");
-            hand.slot.answered(&call.key, "hash", Answer::bare(AnswerClass::Accepted), true, 1.0, at(0));
+            hand.slot.answered(&call.key, "hash", Answer::bare(AnswerClass::Accepted), Verdict::plain(true), 1.0, at(0));
             hand.settle();
             hand.offer(4);
-            assert!(hand.slot.take(at(0)).unwrap().is_unchanged("hash"), "{life}, {class:?}: accepted, the doubt is gone");
+            assert!(hand.slot.take(false, at(0)).unwrap().is_unchanged("hash"), "{life}, {class:?}: accepted, the doubt is gone");
         }
     }
 }
@@ -405,7 +405,7 @@ fn a_delete_that_nobody_needs_stands_in_the_ledger_and_one_out_of_scope_does_not
         let mut hand = Hand::new();
         hand.slot.offer(key(), Offer { revision: 3, golden_offset: 30, is_deleted, ..removal(30) }, ticket("golden", 30), at(0));
         hand.settle();
-        assert!(hand.slot.take(at(0)).is_none() && hand.is_done("golden", 30));
+        assert!(hand.slot.take(false, at(0)).is_none() && hand.is_done("golden", 30));
         let written = hand.seen.iter().find_map(entry);
         assert_eq!(written.map(|entry| entry.state), state);
         assert!(written.is_none_or(|entry| entry.offered.as_ref().is_some_and(|offered| offered.revision == 3)));
@@ -439,11 +439,11 @@ fn a_plant_that_is_ahead_of_golden_is_a_conflict_and_a_replay_numbers_ours_above
     let mut hand = Hand::new();
     let mut plant = FormerLife { revision: 999 };
     let call = |hand: &mut Hand, plant: &mut FormerLife| {
-        let first = hand.slot.take(at(0));
+        let first = hand.slot.take(false, at(0));
         hand.settle();
-        let call = first.or_else(|| hand.slot.take(at(0))).expect("a call may start");
+        let call = first.or_else(|| hand.slot.take(false, at(0))).expect("a call may start");
         let answer = plant.answer(call.revision());
-        hand.slot.answered(&call.key, "hash", answer, true, 1.0, at(0));
+        hand.slot.answered(&call.key, "hash", answer, Verdict::plain(true), 1.0, at(0));
         hand.settle();
         call
     };
@@ -493,13 +493,13 @@ fn a_sink_behind_golden_waits_for_the_newer_revision_before_it_calls_it_a_confli
 fn a_destination_that_holds_a_newer_revision_closes_the_offer_as_superseded() {
     let mut hand = Hand::new();
     hand.offer(1);
-    let call = hand.slot.take(at(0)).unwrap();
+    let call = hand.slot.take(false, at(0)).unwrap();
     hand.offer(9);
     hand.slot.answered(
         &call.key,
         "hash",
         Answer { revision_there: Some(9), ..Answer::bare(AnswerClass::HasNewer) },
-        true,
+        Verdict::plain(true),
         1.0,
         at(0),
     );

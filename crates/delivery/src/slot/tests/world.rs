@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::Bug;
 use crate::{
     Action, Answer, AnswerClass, Budget, Call, Closed, CommitTracker, Job, Offer, Operation, Place, Problem, Setup, SlotState,
-    Ticket,
+    Ticket, Verdict,
 };
 
 pub(super) const TOPICS: [&str; 2] = ["golden", "command"];
@@ -234,7 +234,7 @@ impl World {
 
     fn take(&mut self) -> Result<(), String> {
         let now = self.now();
-        let Some(call) = self.slot.take(now) else { return Ok(()) };
+        let Some(call) = self.slot.take(false, now) else { return Ok(()) };
         if self.flying.iter().any(|flying| flying.call.key == call.key) {
             return Err(format!("I4: two calls of {} at once", call.key));
         }
@@ -319,7 +319,7 @@ impl World {
         };
         let (counts, random) = (self.random.random_bool(0.7), self.random.random());
         let now = self.now();
-        self.slot.answered(&flying.call.key, &hash(&flying.call), answer, counts, random, now);
+        self.slot.answered(&flying.call.key, &hash(&flying.call), answer, Verdict::plain(counts), random, now);
     }
 
     fn acknowledge_one(&mut self) {
@@ -525,10 +525,14 @@ impl World {
 }
 
 pub(super) fn fresh(newest: Option<&Lease>, bug: Option<Bug>) -> SlotState<i64> {
+    at_slot(Slot(3), newest, bug)
+}
+
+pub(super) fn at_slot(slot: Slot, newest: Option<&Lease>, bug: Option<Bug>) -> SlotState<i64> {
     let setup = Setup {
         destination: "mes".to_owned(),
         connector: "test".to_owned(),
-        slot: Slot(3),
+        slot,
         letter_id: |destination, domain, partition, offset| LetterId(format!("{destination}/{domain}/{partition}@{offset}")),
         budget: Budget { attempts: 4, ..Budget::STANDARD },
         acceptance: Duration::from_secs(60),
