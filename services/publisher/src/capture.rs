@@ -28,8 +28,10 @@ use crate::{
     memory::{Candidate, Decision, Entry, Memory, NOTICE, Next},
 };
 
-/// A larger change becomes a letter: the broker takes 1 MB, and headers and frame need some of it.
+/// A larger change becomes a letter: it has to fit into a record with its headers, and into one with what is found when it waits or
+/// becomes golden.
 const LARGEST_CHANGE: usize = 900 * 1024;
+const _: () = assert!(LARGEST_CHANGE + model::FINDINGS_BYTES + 32 * 1024 < Outgoing::LARGEST);
 /// Rows of one transaction.
 const BATCH_ROWS: usize = 1_000;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;

@@ -129,6 +129,8 @@ impl Writer {
         let records = kafka::read_all(&self.client, &self.group, &self.cursor_topic, None)
             .await
             .map_err(|error| told(anyhow::Error::new(error)))?;
+        let values = records.iter().filter_map(|record| record.value.as_deref());
+        self.registry.prepare(&self.reader, values).await.map_err(|error| told(anyhow::Error::new(error)))?;
         let mut cursors = Vec::with_capacity(records.len());
         for record in records {
             let Some(key) = record.key_text() else { continue };

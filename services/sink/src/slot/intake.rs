@@ -157,3 +157,37 @@ async fn learn(shared: &Shared, record: &Record) {
         teach(shared, id).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{LetterId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_command_of_any_size_leaves_room_in_the_ledger() {
+        let huge = || "ä".repeat(400_000);
+        let command = bounded(Command {
+            command_id: "c-1".to_owned(),
+            act: Act::Block,
+            stage: Stage::Deliver,
+            domain: None,
+            key: None,
+            actor: huge(),
+            reason: Some(huge()),
+            until: None,
+            at: Timestamp::default(),
+            plan: None,
+            letter: Some(LetterId(huge())),
+            source_key: None,
+            revision: None,
+            source: None,
+            source_epoch: None,
+            source_sequence: None,
+            exact_offset: None,
+            filter: None,
+        });
+        assert!(command.actor.len() <= 256 && command.reason.is_some_and(|reason| reason.len() <= 4096));
+        assert_eq!(command.letter, None);
+    }
+}

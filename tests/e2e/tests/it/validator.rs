@@ -143,6 +143,12 @@ async fn what_nobody_can_read_becomes_a_letter_that_names_the_exact_record_and_t
     let key = Outgoing { key: "no-revision".to_owned(), ..alone.item("KEY")? };
     wrong("RECORD_KEY", key);
 
+    // What is written about this one would be several times as large as a record may be.
+    let conversions: Vec<Value> = (0..15_000).map(|_| json!({"alt_uom": "PCE", "numerator": 0, "denominator": 0})).collect();
+    let large = json!({"item_id": "FINDINGS", "revision": "A", "descriptions": [{"lang": "en", "text": "pump"}],
+        "item_type": "FINISHED", "lifecycle": "RELEASED", "base_uom": "PCE", "uom_conversions": conversions});
+    wrong("ITM-02", alone.change(Domain::Item, large)?);
+
     changes.extend(expected.values().cloned());
     for id in 0..50 {
         changes.push(alone.item(&format!("GOOD-{id}"))?);
@@ -159,9 +165,10 @@ async fn what_nobody_can_read_becomes_a_letter_that_names_the_exact_record_and_t
 
     let records =
         kafka::read_all(&alone.stack.client("checker"), "checker", &alone.stack.topics.change(Domain::Item), None).await?;
-    assert_eq!(letters.len(), expected.len(), "{letters:?}");
+    assert_eq!(letters.len(), expected.len());
     for letter in letters {
-        let sent = expected.get(letter.code.as_str()).with_context(|| format!("unexpected letter {letter:?}"))?;
+        let sent =
+            expected.get(letter.code.as_str()).with_context(|| format!("unexpected letter {} {}", letter.id, letter.code))?;
         let source = records
             .iter()
             .find(|record| Some(record.partition) == letter.partition && Some(record.offset) == letter.offset)
@@ -267,4 +274,33 @@ async fn a_confirmation_that_comes_right_after_a_start_is_a_revision() -> Result
         if number.as_deref() == Some("100045") { Ok(()) } else { Err(format!("{} revisions", seen.len())) }
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_that_moves_takes_all_below_it_along_whoever_owns_their_slots() -> Result<()> {
+    const DEEP: usize = 12;
+    let mut alone = Alone::start().await?;
+    for id in 0..DEEP {
+        let outgoing = alone.customer(id, id.checked_sub(1))?;
+        alone.producer.send(&outgoing).await?;
+    }
+    alone.golden_keys(Domain::Customer, DEEP).await?;
+    for (id, parent) in [(100, None), (0, Some(100))] {
+        let outgoing = alone.customer(id, parent)?;
+        alone.producer.send(&outgoing).await?;
+    }
+    until("every top", PATIENCE, || async {
+        let seen = alone.look.golden(Domain::Customer).await.map_err(|error| format!("{error:#}"))?;
+        let newest = check::newest(&seen);
+        let is_below = |golden: &&model::Golden| match &golden.data {
+            Some(Data::Customer(customer)) => customer.ultimate_parent_id.as_deref() == Some("C-100"),
+            _ => false,
+        };
+        let below = newest.values().filter(is_below).count();
+        if below == DEEP { Ok(()) } else { Err(format!("{below} of {DEEP} customers")) }
+    })
+    .await?;
+    let seen = alone.look.golden(Domain::Customer).await?;
+    check::assert_none("golden.customer", &check::revisions_rise_once(&seen));
+    Ok(())
 }
