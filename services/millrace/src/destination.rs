@@ -50,8 +50,13 @@ const COLUMNS: &[Column] = &[
 
 fn note(row: &Value, sight: &Sight) -> String {
     let (by, reason) = (text(row, "by"), text(row, "reason"));
+    // A destination that asks for a pause has no reason of its own, but an answer.
+    let reason = if reason.is_empty() { text(row, "code") } else { reason };
     let until = instant(row, "until").map(|until| format!("until {} UTC", words::clock(until, sight.now)));
-    let parts = [by, reason, until.unwrap_or_default()];
+    let next = instant(row, "next_at").filter(|next| *next > sight.now);
+    let next = next.map(|next| format!("asked again {} UTC", words::clock(next, sight.now)));
+    let retrying = Some(integer(row, "retrying")).filter(|count| *count > 0).map(|count| format!("{count} tried again"));
+    let parts = [by, reason, until.unwrap_or_default(), next.unwrap_or_default(), retrying.unwrap_or_default()];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 

@@ -280,5 +280,8 @@ fn destinations() -> Vec<Value> {
         json!({ "name": "mes-pune", "office": "plant Pune", "state": "paused", "since": "2026-11-25T11:22:00Z", "queued": 1204,
             "refused": 0, "oldest_waiting_seconds": 2280.0, "accepted_per_second": 0.0, "rate_limit": null, "refused_1h": 0,
             "by": "local/j.rao", "reason": "line 4 stop", "until": "2026-11-25T14:00:00Z" }),
+        json!({ "name": "mes-brno", "office": "plant Brno", "state": "unavailable", "since": "2026-11-25T11:57:00Z", "queued": 3,
+            "refused": 0, "oldest_waiting_seconds": 180.0, "accepted_per_second": 0.0, "rate_limit": null, "refused_1h": 0,
+            "code": "HTTP_401", "reason": "HTTP 401: who are you?", "next_at": "2026-11-25T12:00:40Z", "retrying": 2 }),
     ]
 }

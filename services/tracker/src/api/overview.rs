@@ -9,7 +9,8 @@
 //!   "systems": [                                // columns: sources first, then destinations
 //!     {"name": "erp", "roles": ["source"], "office": "item office"},
 //!     {"name": "mes-ulm", "roles": ["destination"], "office": "plant Ulm",
-//!      "state": "ok", "since": "…", "reason": null, "by": null, "until": null}   // ok|paused|unavailable|resyncing|unknown
+//!      "state": "ok", "since": "…", "reason": null, "code": null, "next_at": null,
+//!      "by": null, "until": null}   // ok|paused|unavailable|resyncing|unknown
 //!   ],
 //!   "domains": [                                // rows
 //!     {"domain": "item", "golden": 300, "deleted": 2, "held": {"record": 1}, "refused": 3, "owner": "erp",

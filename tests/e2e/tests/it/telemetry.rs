@@ -25,10 +25,11 @@ pub(crate) const FLEET: [(&str, &str); 7] = [
 ];
 
 /// Families that wait for an event, and the processes where this run brings it about. Those of [`SILENT`] it does not.
-const CAUSED: [(&str, &[&str]); 21] = [
+const CAUSED: [(&str, &[&str]); 22] = [
     ("millrace_propagation_seconds", &["tracker"]),
     ("millrace_propagation_deadlines_total", &["tracker"]),
     ("millrace_propagation_waiting_records", &["tracker"]),
+    ("millrace_needs_a_person", &["tracker"]),
     ("millrace_stage_seconds", &["publisher-erp", "publisher-crm", "validator", "sink-mes-ulm", "sink-mes-pune"]),
     ("millrace_records_total", &["publisher-erp", "publisher-crm", "validator", "sink-mes-ulm", "sink-mes-pune"]),
     ("millrace_findings_total", &["validator"]),

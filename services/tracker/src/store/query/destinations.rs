@@ -1,6 +1,6 @@
 //! How each destination is doing.
 
-use model::{Domain, Timestamp};
+use model::{Domain, Reason, Timestamp};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ pub struct Destination {
     #[serde(flatten)]
     pub status: overview::Status,
     pub queued: i64,
+    /// Of the queued ones: what failed for now and is tried again.
+    pub retrying: i64,
     pub refused: i64,
     pub oldest_waiting_seconds: Option<f64>,
     /// Acceptances of the last minute, per second.
@@ -44,12 +46,13 @@ pub fn one(sql: &Connection, fleet: &Fleet, name: &str, now: Timestamp) -> Resul
 
 fn read(sql: &Connection, fleet: &Fleet, name: &str, part: &DestinationPart, now: Timestamp) -> Result<Destination, Error> {
     let status = destination(sql, name)?;
-    let (mut queued, mut refused, mut oldest) = (0, 0, None::<f64>);
+    let (mut queued, mut retrying, mut refused, mut oldest) = (0, 0, 0, None::<f64>);
     for domain in part.domains.keys() {
         let state = destination_state(status.as_ref());
         let groups = overview::groups(sql, fleet, name, *domain, state, now)?;
         let counts = overview::counts(sql, fleet, name, *domain, state, &groups, now)?;
         queued += counts.waiting + counts.sent;
+        retrying += counts.reasons.get(Reason::Retrying.name()).copied().unwrap_or_default();
         refused += counts.refused;
         oldest = oldest.into_iter().chain(counts.oldest_waiting_seconds).reduce(f64::max);
     }
@@ -65,6 +68,7 @@ fn read(sql: &Connection, fleet: &Fleet, name: &str, part: &DestinationPart, now
         domains: part.domains.keys().copied().collect(),
         status: overview::Status::from(status.as_ref()),
         queued,
+        retrying,
         refused,
         oldest_waiting_seconds: oldest,
         accepted_per_second,

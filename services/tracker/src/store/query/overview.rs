@@ -49,6 +49,9 @@ pub struct Status {
     pub state: &'static str,
     pub since: Option<Timestamp>,
     pub reason: Option<String>,
+    /// The code of its last answer, and when it is asked again: it is down, or asked to be left alone.
+    pub code: Option<String>,
+    pub next_at: Option<Timestamp>,
     pub by: Option<String>,
     pub until: Option<Timestamp>,
 }
@@ -59,6 +62,8 @@ impl From<Option<&DestinationStatus>> for Status {
             state: destination_state(status).name(),
             since: status.map(|status| status.since),
             reason: status.and_then(|status| status.reason.clone()),
+            code: status.and_then(|status| status.code.clone()),
+            next_at: status.and_then(|status| status.next_at),
             by: status.and_then(|status| status.by.clone()),
             until: status.and_then(|status| status.until),
         }
@@ -126,8 +131,9 @@ pub(crate) type Standings<'a> = BTreeMap<(&'a str, Domain), Vec<Group>>;
 pub(crate) struct Group {
     pub(crate) standing: Standing,
     count: i64,
-    /// Since when the oldest of them waits.
-    oldest: i64,
+    /// Since when the oldest of them waits, and which it is.
+    pub(crate) oldest: i64,
+    pub(crate) key: String,
     /// How many of them wait for longer than was promised.
     pub(crate) late: i64,
 }
@@ -299,7 +305,7 @@ pub(crate) fn groups(
     let text = format!(
         "SELECT {NEEDED}, ifnull(l.accepted >= w.revision, 0) AS accepted, ifnull(l.offered >= w.revision, 0) AS offered,
                 ifnull(l.state, 'UNKNOWN') AS state, ifnull(l.reason, 'UNKNOWN') AS reason, count(*), min(w.since),
-                count(*) FILTER (WHERE w.since < ?)
+                count(*) FILTER (WHERE w.since < ?), w.key
          FROM wanted w LEFT JOIN ledger l USING (destination, domain, key)
          WHERE w.destination = ? AND w.domain = ? GROUP BY 1, 2, 3, 4, 5"
     );
@@ -313,7 +319,8 @@ pub(crate) fn groups(
             gate: parse_symbol(&row.get::<_, String>(4)?),
             destination: state,
         };
-        Ok(Group { standing, count: row.get(5)?, oldest: row.get(6)?, late: row.get(7)? })
+        // With one `min` in a query, SQLite takes what stands beside it from the row that has it.
+        Ok(Group { standing, count: row.get(5)?, oldest: row.get(6)?, late: row.get(7)?, key: row.get(8)? })
     })
 }
 
@@ -332,7 +339,7 @@ pub(crate) fn counts(
 ) -> Result<Counts, Error> {
     let mut counts = Counts::default();
     let mut oldest: Option<i64> = None;
-    for Group { standing, count, oldest: since, late } in groups {
+    for Group { standing, count, oldest: since, late, .. } in groups {
         let (place, reason) = why::place(standing);
         match place {
             Place::Accepted => counts.accepted += count,
