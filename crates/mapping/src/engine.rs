@@ -2,15 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use jiff::{civil, fmt::strtime};
 use minijinja::{
     AutoEscape, Environment, ErrorKind, State, UndefinedBehavior, Value,
     value::{Kwargs, Rest, ValueKind},
 };
-use model::Timestamp;
-use rust_decimal::Decimal;
 
-use crate::{Error, Factor, Tables};
+use crate::{Error, Factor, Tables, date, number};
 
 /// Steps that one run may take: a mapping of a record with 200 nested rows needs some 20,000.
 pub const FUEL: u64 = 1_000_000;
@@ -54,12 +51,18 @@ pub fn environment(tables: &Tables) -> Environment<'static> {
     env.set_syntax(syntax.expect("only white space handling differs from the default syntax"));
     env.remove_global("debug");
     env.add_filter("text", text);
-    env.add_filter("decimal", decimal);
-    env.add_filter("integer", integer);
-    env.add_filter("date", date);
-    env.add_filter("instant", instant);
-    env.add_filter("exclusive_end", exclusive_end);
-    env.add_filter("rational", rational);
+    env.add_filter("strip_zeros", strip_zeros);
+    env.add_filter("flag", flag);
+    env.add_filter("decimal", number::decimal);
+    env.add_filter("integer", number::integer);
+    env.add_filter("number", number::number);
+    env.add_filter("rational", number::rational);
+    // Jinja's own would take `""` for 0, cut `12.7` to 12 and round in a double.
+    env.add_filter("int", number::integer);
+    env.add_filter("float", number::float);
+    env.add_filter("date", date::date);
+    env.add_filter("instant", date::instant);
+    env.add_filter("exclusive_end", date::exclusive_end);
     env.add_filter("rec20_factor", rec20_factor);
     let own = tables.clone();
     env.add_filter(
@@ -90,14 +93,14 @@ pub(crate) struct Refused {
     pub(crate) observed: String,
 }
 
-fn refuse(observed: &str, message: impl Into<String>) -> minijinja::Error {
+pub(crate) fn refuse(observed: &str, message: impl Into<String>) -> minijinja::Error {
     let message = message.into();
     minijinja::Error::new(ErrorKind::InvalidOperation, message.clone())
         .with_source(Refused { message, observed: observed.to_owned() })
 }
 
 /// The text of a scalar, trimmed; None for null and for an empty text.
-fn scalar(value: &Value) -> Result<Option<Cow<'_, str>>, minijinja::Error> {
+pub(crate) fn scalar(value: &Value) -> Result<Option<Cow<'_, str>>, minijinja::Error> {
     match value.kind() {
         ValueKind::Undefined => Err(ErrorKind::UndefinedError.into()),
         ValueKind::None => Ok(None),
@@ -110,7 +113,7 @@ fn scalar(value: &Value) -> Result<Option<Cow<'_, str>>, minijinja::Error> {
     }
 }
 
-fn none() -> Value {
+pub(crate) fn none() -> Value {
     Value::from(())
 }
 
@@ -119,97 +122,39 @@ fn text(value: &Value) -> Result<Value, minijinja::Error> {
     Ok(scalar(value)?.map_or_else(none, |text| Value::from(text.as_ref())))
 }
 
-/// `decimal(",")`, `decimal(",", ".")`: decimal sign and thousands separator. Canonical text, every digit kept.
-fn decimal(value: &Value, point: Option<String>, thousands: Option<String>) -> Result<Value, minijinja::Error> {
+/// `000000000000004711` → `4711`. Only digits are a padded number: `00AB` stays as it is.
+fn strip_zeros(value: &Value) -> Result<Value, minijinja::Error> {
     let Some(text) = scalar(value)? else { return Ok(none()) };
-    let point = point.as_deref().unwrap_or(".");
-    let mut plain = text.to_string();
-    if let Some(thousands) = thousands.filter(|thousands| !thousands.is_empty()) {
-        plain = plain.replace(&thousands, "");
-    }
-    if point != "." {
-        if plain.contains('.') {
-            return Err(refuse(&text, format!("`{text}` is not a decimal number with `{point}`")));
-        }
-        plain = plain.replace(point, ".");
-    }
-    match Decimal::from_str_exact(&plain) {
-        Ok(number) => Ok(Value::from(number.normalize().to_string())),
-        Err(_) => Err(refuse(&text, format!("`{text}` is not a decimal number"))),
-    }
+    let stripped = match text.trim_start_matches('0') {
+        _ if !text.bytes().all(|byte| byte.is_ascii_digit()) => &text,
+        "" => "0",
+        digits => digits,
+    };
+    Ok(Value::from(stripped))
 }
 
-fn integer(value: &Value) -> Result<Value, minijinja::Error> {
-    let Some(text) = scalar(value)? else { return Ok(none()) };
-    match Decimal::from_str_exact(&text)
-        .ok()
-        .filter(|number| number.normalize().scale() == 0)
-        .and_then(|number| i64::try_from(number).ok())
-    {
-        Some(number) => Ok(Value::from(number)),
-        None => Err(refuse(&text, format!("`{text}` is not a whole number"))),
-    }
-}
-
-/// `date("%d.%m.%Y")`; `empty="00000000"` names the source's way of saying nothing.
-fn date(value: &Value, format: Option<String>, kwargs: Kwargs) -> Result<Value, minijinja::Error> {
-    let empty: Option<String> = kwargs.get("empty")?;
+/// `flag("X")`: true for the text (or one of the list), false for nothing and for the texts of `no`. Anything else is refused.
+fn flag(value: &Value, yes: &Value, kwargs: Kwargs) -> Result<Value, minijinja::Error> {
+    let no: Option<Value> = kwargs.get("no")?;
     kwargs.assert_all_used()?;
-    let Some(text) = scalar(value)? else { return Ok(none()) };
-    if empty.as_deref() == Some(text.as_ref()) {
-        return Ok(none());
-    }
-    let format = format.as_deref().unwrap_or("%Y-%m-%d");
-    let date = strtime::parse(format, text.as_ref()).and_then(|parsed| parsed.to_date());
-    match date {
-        Ok(date) => Ok(Value::from(date.to_string())),
-        Err(_) => Err(refuse(&text, format!("`{text}` is not a date of the form {format}"))),
-    }
-}
-
-/// An instant as RFC 3339 in UTC. Without a format: RFC 3339. A format without an offset is read as UTC.
-fn instant(value: &Value, format: Option<String>) -> Result<Value, minijinja::Error> {
-    let Some(text) = scalar(value)? else { return Ok(none()) };
-    let micros = match format.as_deref() {
-        None => text.parse::<Timestamp>().ok(),
-        Some(format) => strtime::parse(format, text.as_ref())
-            .ok()
-            .and_then(|parsed| {
-                parsed
-                    .to_timestamp()
-                    .or_else(|_| parsed.to_datetime().and_then(|local| local.in_tz("UTC")).map(|zoned| zoned.timestamp()))
-                    .ok()
-            })
-            .map(|instant| Timestamp::from_micros(instant.as_microsecond())),
-    };
-    match micros {
-        Some(instant) => Ok(Value::from(instant.to_string())),
-        None => Err(refuse(
-            &text,
-            format!("`{text}` is not a time{}", format.map(|f| format!(" of the form {f}")).unwrap_or_default()),
-        )),
+    let Some(text) = scalar(value)? else { return Ok(Value::from(false)) };
+    let (yes, no) = (texts(yes)?, no.map_or_else(|| Ok(Vec::new()), |no| texts(&no))?);
+    let is_one_of = |list: &[String]| list.iter().any(|known| *known == text);
+    match (is_one_of(&yes), is_one_of(&no)) {
+        (true, _) => Ok(Value::from(true)),
+        (_, true) => Ok(Value::from(false)),
+        _ => {
+            let known = [yes, no].concat().join("`, `");
+            Err(refuse(&text, format!("`{text}` is not a flag; known are `{known}` and nothing")))
+        }
     }
 }
 
-/// The day after: sources write the last valid day, the canonical model the first one that is not.
-fn exclusive_end(value: &Value) -> Result<Value, minijinja::Error> {
-    let Some(text) = scalar(value)? else { return Ok(none()) };
-    match text.parse::<civil::Date>().and_then(|date| date.tomorrow()) {
-        Ok(date) => Ok(Value::from(date.to_string())),
-        Err(_) => Err(refuse(&text, format!("`{text}` is not a date"))),
-    }
-}
-
-/// `{num, den}` of a decimal or fraction, in lowest terms.
-fn rational(value: &Value, point: Option<String>) -> Result<Value, minijinja::Error> {
-    let Some(text) = scalar(value)? else { return Ok(none()) };
-    let plain = match point.as_deref() {
-        None | Some(".") => text.to_string(),
-        Some(point) => text.replace('.', "?").replace(point, "."),
-    };
-    match Factor::rational(&plain) {
-        Ok((num, den)) => Ok(Value::from(BTreeMap::from([("num", num), ("den", den)]))),
-        Err(_) => Err(refuse(&text, format!("`{text}` is not a number or fraction"))),
+/// One text, or a list of texts.
+pub(crate) fn texts(value: &Value) -> Result<Vec<String>, minijinja::Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => value.try_iter()?.map(|one| Ok(scalar(&one)?.unwrap_or_default().into_owned())).collect(),
+        _ => Ok(vec![scalar(value)?.unwrap_or_default().into_owned()]),
     }
 }
 

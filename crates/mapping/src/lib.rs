@@ -11,11 +11,13 @@
 //! reads and writes (`landscape`).
 
 mod convert;
+mod date;
 mod engine;
 mod error;
 mod expression;
 mod factor;
 mod mappings;
+mod number;
 mod tables;
 mod view;
 

@@ -62,6 +62,79 @@ fn numbers_are_taken_exactly_or_refused() {
 }
 
 #[test]
+fn a_number_is_read_by_its_declared_signs_or_not_at_all() {
+    let body = r#""net_weight": {"value": {{ row.a | decimal(",", ".") }}, "uom": "KGM"}"#;
+    for (written, exact) in [
+        ("1.234", "1234"),
+        ("12.345.678,9", "12345678.9"),
+        ("1234567,5", "1234567.5"),
+        ("12,5-", "-12.5"),
+        ("\u{2212}12,5", "-12.5"),
+        ("+7", "7"),
+        (",5", "0.5"),
+        (" 7,25 ", "7.25"),
+    ] {
+        assert_eq!(map(body, json!({"a": written})).unwrap().net_weight.unwrap().value.to_string(), exact, "{written}");
+    }
+    for written in [
+        "1.5", "12.50", "1,234.50", "1234.567", "1.2345", "0.123", ".123", "1..234", "1.234.", "1,5.000", "1E+05", "1,2E+03",
+        "1\u{a0}234,5", "-12,5-", "--1", "-", "", "5,", "12 ,5",
+    ] {
+        let Err(error) = map(body, json!({"a": written})) else { panic!("`{written}` was taken") };
+        assert_eq!(error.code, Error::VALUE, "{written}: {error}");
+    }
+    let error = map(body, json!({"a": "1.5"})).unwrap_err();
+    assert_eq!(error.message, "`1.5` is not a decimal number with `,`, and `.` before each group of three digits");
+    let item = map(body, json!({"a": 1.234})).unwrap();
+    assert_eq!(item.net_weight.unwrap().value.to_string(), "1.234", "a number of JSON has no thousands separator");
+}
+
+#[test]
+fn an_open_end_is_no_date() {
+    let body = r#""valid_to": {{ row.a | date("%d.%m.%Y", empty=["31.12.2999", "leer"]) | exclusive_end }}"#;
+    for open in ["31.12.9999", "31.12.2999", "leer", "00.00.0000", "00000000", ""] {
+        assert_eq!(map(body, json!({"a": open})).unwrap().valid_to, None, "{open}");
+    }
+    assert_eq!(map(body, json!({"a": "30.12.9999"})).unwrap().valid_to.unwrap().to_string(), "9999-12-31");
+}
+
+#[test]
+fn a_factor_that_nobody_wrote_is_never_one() {
+    let body = r#""uom_conversions": [{"alt_uom": "SZ", "numerator": {{ row.n | integer }}, "denominator": {{ row.d | int }}}]"#;
+    let item = map(body, json!({"n": "25", "d": "1"})).unwrap();
+    assert_eq!((item.uom_conversions[0].numerator, item.uom_conversions[0].denominator), (25, 1));
+    for (numerator, denominator, field) in
+        [("", "1", "numerator"), ("25", "", "denominator"), ("", "", "numerator"), ("2,5", "1", "row.n"), ("25", "1.5", "row.d")]
+    {
+        let error = map(body, json!({"n": numerator, "d": denominator})).unwrap_err();
+        assert_eq!(error.code, Error::VALUE, "{numerator}/{denominator}: {error}");
+        assert!(error.field.as_deref().unwrap().ends_with(field), "{error:?}");
+    }
+    // Not mapped at all it is 0, which rule ITM-02 stops.
+    let item = map(r#""uom_conversions": [{"alt_uom": "SZ"}]"#, json!({})).unwrap();
+    assert_eq!((item.uom_conversions[0].numerator, item.uom_conversions[0].denominator), (0, 0));
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_true() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/landscape.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let examples: Vec<(&str, &str)> =
+        page.lines().filter(|line| line.starts_with("{{ ")).map(|line| line.rsplit_once("  ").unwrap()).collect();
+    assert!(examples.len() > 20, "{examples:?}");
+    for (template, expected) in examples {
+        let texts = BTreeMap::from([("x.j2".to_owned(), template.trim().to_owned())]);
+        let mappings = Mappings::compile(&texts, &Tables::default()).unwrap();
+        let row = json!({});
+        let printed = mappings.canonical_text("x.j2", Row { row: &row, source: "erp", tables: &Tables::default() });
+        match expected.trim() {
+            "refused" => assert_eq!(printed.unwrap_err().code, Error::VALUE, "{template}"),
+            expected => assert_eq!(printed.as_deref(), Ok(expected), "{template}"),
+        }
+    }
+}
+
+#[test]
 fn dates_are_read_by_their_declared_form_only() {
     let body =
         r#""valid_from": {{ row.a | date("%d.%m.%Y", empty="00.00.0000") }}, "valid_to": {{ row.b | date | exclusive_end }}"#;
