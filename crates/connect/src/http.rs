@@ -20,7 +20,10 @@ use reqwest::{
 
 use telemetry::trace::TRACEPARENT;
 
-use crate::answer::{self, Asked, Reply, Silence};
+use crate::{
+    answer::{self, Asked, Reply, Silence},
+    outside,
+};
 
 /// More of an answer is not read.
 pub const LARGEST_ANSWER: usize = 64 * 1024;
@@ -82,8 +85,9 @@ impl Destination {
     /// # Errors
     /// When the address or the authorization cannot be used.
     pub fn new(config: Config) -> Result<Self, AddressError> {
-        let wrong = |why: String| AddressError { url: config.url.clone(), why };
+        let wrong = |why: String| AddressError { url: landscape::without_login(&config.url), why };
         let mut base = Url::parse(&config.url).map_err(|error| wrong(error.to_string()))?;
+        landscape::no_login(&config.url).map_err(|_| wrong("it carries a user or password; name a file with it instead".to_owned()))?;
         if base.cannot_be_a_base() || !["http", "https"].contains(&base.scheme()) {
             return Err(wrong("it is neither http nor https".to_owned()));
         }
@@ -152,13 +156,16 @@ impl Destination {
                 Err(error) => return silent(&error),
             }
         }
-        let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let body = outside::body(body);
+        let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(outside::text);
+        let [content_type, retry_after, location, etag] =
+            [header::CONTENT_TYPE, header::RETRY_AFTER, header::LOCATION, header::ETAG].map(text);
         let reply = Reply {
             status,
-            content_type: text(header::CONTENT_TYPE),
-            retry_after: text(header::RETRY_AFTER),
-            location: text(header::LOCATION),
-            etag: text(header::ETAG).filter(|_| self.config.etag_is_revision),
+            content_type: content_type.as_deref(),
+            retry_after: retry_after.as_deref(),
+            location: location.as_deref(),
+            etag: etag.as_deref().filter(|_| self.config.etag_is_revision),
             body: &body,
         };
         answer::classify(&reply, &asked)
@@ -189,6 +196,7 @@ impl Destination {
 fn client(config: &Config) -> Result<Client, String> {
     let mut headers = HeaderMap::new();
     if let Some(text) = &config.authorization {
+        telemetry::secret::keep_authorization(text);
         let value = HeaderValue::from_str(text.trim());
         let mut value = value.map_err(|_| "its authorization is no header value".to_owned())?;
         value.set_sensitive(true);
@@ -222,7 +230,7 @@ fn silent(error: &reqwest::Error) -> Answer {
         text = format!("{text}: {next}");
         cause = next.source();
     }
-    answer::unanswered(silence, &text)
+    answer::unanswered(silence, &outside::text(&text))
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use reqwest::{
     redirect,
 };
 use serde_json::{Map, Value};
+use telemetry::secret;
 
+use crate::outside;
 use crate::rows::{Broken, Fault, Read, Row, cut};
 
 /// A page larger than this is not read to its end.
@@ -80,8 +82,9 @@ impl Source {
     /// # Errors
     /// When the address is none.
     pub fn new(config: &Config) -> Result<Self, AddressError> {
-        let wrong = |why: String| AddressError { url: config.url.clone(), why };
+        let wrong = |why: String| AddressError { url: landscape::without_login(&config.url), why };
         let mut base = Url::parse(&config.url).map_err(|error| wrong(error.to_string()))?;
+        landscape::no_login(&config.url).map_err(|_| wrong("it carries a user or password; name a file with it instead".into()))?;
         if base.cannot_be_a_base() || !["http", "https"].contains(&base.scheme()) {
             return Err(wrong("it is neither http nor https".into()));
         }
@@ -90,6 +93,7 @@ impl Source {
         }
         let mut headers = HeaderMap::new();
         if let Some(text) = &config.authorization {
+            telemetry::secret::keep_authorization(text);
             let mut value =
                 HeaderValue::from_str(text.trim()).map_err(|_| wrong("its authorization is no header value".into()))?;
             value.set_sensitive(true);
@@ -142,8 +146,8 @@ impl Source {
         let asked = url.path().to_owned();
         let mut response = self.client.get(url).query(query).send().await.map_err(|error| unavailable(chain(&error)))?;
         let status = response.status();
-        let content_type =
-            response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("unstated").to_owned();
+        let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(outside::text);
+        let content_type = content_type.unwrap_or_else(|| "unstated".to_owned());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unavailable(chain(&error)))? {
             body.extend_from_slice(&chunk);
@@ -151,7 +155,7 @@ impl Source {
                 return Err(unavailable(format!("`{asked}` answers more than {} MiB a page", LARGEST_PAGE / 1024 / 1024)));
             }
         }
-        let excerpt = || cut(String::from_utf8_lossy(&body).trim(), 120);
+        let excerpt = || cut(outside::text(String::from_utf8_lossy(&body).trim()).as_str(), 120);
         if !status.is_success() {
             return Err(unavailable(format!("`{asked}` answers {status}: {}", excerpt())));
         }
@@ -196,7 +200,7 @@ impl Pages<'_> {
         };
         if let Next::Token(token) = &self.next {
             if !self.tokens.insert(token.clone()) {
-                return Err(unavailable(format!("`{}` pages in a circle: token `{}` came twice", self.path, cut(token, 80))));
+                return Err(unavailable(format!("`{}` pages in a circle: token `{}` came twice", self.path, cut(&outside::text(token), 80))));
             }
             if self.tokens.len() >= self.source.most_pages {
                 return Err(unavailable(format!("`{}` does not end after {} pages", self.path, self.source.most_pages)));
@@ -207,7 +211,11 @@ impl Pages<'_> {
 
     fn check(&mut self, item: Value, shape: &Shape) -> Read {
         self.number += 1;
-        let raw = serde_json::to_vec(&item).unwrap_or_default();
+        let raw = serde_json::to_string(&item).unwrap_or_default();
+        if secret::occurs(&raw) {
+            return Err(Box::new(echo(self.number, raw)));
+        }
+        let raw = raw.into_bytes();
         let (value, fault) = match item {
             Value::Object(value) => {
                 let fault = fault_of(&value, shape);
@@ -220,6 +228,13 @@ impl Pages<'_> {
             Some(fault) => Err(Box::new(Broken { number: self.number, line: 0, raw, fault, supposed: value })),
         }
     }
+}
+
+/// An item that repeats what we sent to be let in is no data; kept as it is, it would be in letters, golden records and payloads.
+fn echo(number: u64, raw: String) -> Broken {
+    let raw = outside::body(raw.into_bytes());
+    let supposed = serde_json::from_slice(&raw).unwrap_or_default();
+    Broken { number, line: 0, raw, fault: Fault::new("ITEM_BROKEN", "the item repeats the credentials that it was asked with"), supposed }
 }
 
 /// Reads the item of a dead letter again.
@@ -263,7 +278,7 @@ pub fn scalar(value: &Value) -> Option<String> {
 }
 
 fn unavailable(detail: String) -> Transient {
-    Transient { what: "source", detail }
+    Transient { what: "source", detail: outside::text(&detail) }
 }
 
 /// The error with its causes, without the address: it may carry a secret.

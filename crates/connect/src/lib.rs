@@ -8,4 +8,5 @@ pub mod csv;
 pub mod file;
 pub mod http;
 pub mod http_poll;
+mod outside;
 pub mod rows;

@@ -206,9 +206,11 @@ fn secure(security: Option<&Security>, config: &mut ClientConfig) -> Result<(), 
     if let Some(sasl) = &security.sasl {
         let password = std::fs::read_to_string(&sasl.password_file)
             .map_err(|source| Error::File { path: sasl.password_file.clone(), source })?;
+        let password = password.trim_end_matches(['\r', '\n']);
+        telemetry::secret::keep_login(&sasl.username, password);
         config.set("sasl.mechanisms", &sasl.mechanism);
         config.set("sasl.username", &sasl.username);
-        config.set("sasl.password", password.trim_end_matches(['\r', '\n']));
+        config.set("sasl.password", password);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
+use telemetry::secret;
 
 use crate::Client;
 use crate::board::Board;
@@ -61,6 +62,8 @@ impl Voice {
     }
 
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        // Text from outside: a broker may repeat what we sent.
+        let line = &*secret::scrub(line);
         self.board.logged(facility, line);
         match level {
             RDKafkaLogLevel::Emerg
@@ -84,6 +87,7 @@ impl Voice {
     /// Transport errors come in bursts while brokers restart (C23): they heal, or the health probe speaks.
     pub(crate) fn error(&self, error: &KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
+        let reason = &*secret::scrub(reason);
         self.board.heard(code, reason);
         let is_news = !matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) && !code.is_some_and(is_missing_right);
         if self.quiet || !is_news {

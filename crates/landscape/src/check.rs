@@ -195,7 +195,7 @@ fn kafka(reader: &mut Reader<'_>, node: &Node) -> Option<Kafka> {
     let brokers = reader.texts(brokers_node, "brokers");
     for broker in &brokers {
         if let (None, Some(node)) = (text::host_and_port(broker), brokers_node) {
-            reader.problem(node, format!("brokers: {broker:?} is not host:port"), None);
+            reader.problem(node, format!("brokers: {:?} is not host:port", text::without_login(broker)), None);
         }
     }
     let prefix = keys.get("topic_prefix");

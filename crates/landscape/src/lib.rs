@@ -38,4 +38,4 @@ pub use systems::{
     AfterPickup, Breaker, Content, Delivery, Destination, DestinationConnector, Format, Gate, Input, Lookup, MaxDeletes,
     OnDelete, Quoting, Rate, Retry, Source, SourceConnector, Stream,
 };
-pub use text::nearest;
+pub use text::{nearest, no_login, without_login};

@@ -56,21 +56,40 @@ pub(crate) fn percent(text: &str) -> Option<u32> {
 
 /// What is wrong with an address, and what was probably meant.
 pub(crate) fn url(text: &str) -> Result<(), (String, Option<String>)> {
-    let wrong = || format!("{text:?} is not an http or https URL");
+    no_login(text).map_err(|why| (why, None))?;
+    let wrong = || format!("{:?} is not an http or https URL", without_login(text));
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err((wrong(), host_and_port(text).map(|()| format!("did you mean \"http://{text}\"?"))));
     };
     if !matches!(scheme, "http" | "https") {
+        let rest = without_login(rest);
         return Err((wrong(), nearest(scheme, ["http", "https"]).map(|meant| format!("did you mean \"{meant}://{rest}\"?"))));
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err((format!("{text:?} carries a user or password; name a file with it instead"), None));
-    }
     if text.contains(char::is_whitespace) || host_and_port(authority).is_none() {
         return Err((wrong(), None));
     }
     Ok(())
+}
+
+/// An address that carries a user or password would show it wherever addresses are shown: in lists of processes, logs and errors.
+///
+/// # Errors
+/// What to do instead; the text does not hold the password.
+pub fn no_login(url: &str) -> Result<(), String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(format!("{:?} carries a user or password; name a file with it instead", without_login(url)));
+    }
+    Ok(())
+}
+
+/// For messages: a password may hold any letter, so everything up to the last `@` goes.
+#[must_use]
+pub fn without_login(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, _)| url.split_at(scheme.len() + 3));
+    rest.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("{scheme}***@{host}"))
 }
 
 /// `host`, `host:9092`, `[::1]:9092`.
@@ -144,6 +163,12 @@ mod tests {
         for bad in ["mes.example.invalid", "htp://x", "http://", "http://x y", "http://a:b@host/", "http://h:99999"] {
             assert!(url(bad).is_err(), "{bad}");
         }
+        for secret in ["http://mdm:hidden@host/", "http://mdm:hid/den@host", "ftp://mdm:hidden@host", "mdm:hidden@host:80"] {
+            let (message, hint) = url(secret).unwrap_err();
+            assert!(!format!("{message}{hint:?}").contains("hid"), "{message} {hint:?}");
+            assert!(message.contains("***@host"), "{message}");
+        }
+        assert_eq!(no_login("https://host/a@b"), Ok(()));
         assert_eq!(url("127.0.0.1:80").unwrap_err().1.unwrap(), "did you mean \"http://127.0.0.1:80\"?");
     }
 

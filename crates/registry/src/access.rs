@@ -31,8 +31,12 @@ impl Secrets {
             std::fs::read_to_string(path).map_err(|error| Error::Setup(format!("reading `{}`: {error}", path.display())))
         };
         let password = config.password_file.as_deref().map(read).transpose()?;
+        let password = password.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+        if let Some(password) = &password {
+            telemetry::secret::keep_login(config.username.as_deref().unwrap_or_default(), password);
+        }
         Ok(Self {
-            password: password.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
+            password,
             authority: config.ca_file.as_deref().map(read).transpose()?,
         })
     }
@@ -41,6 +45,9 @@ impl Secrets {
 impl Connection {
     fn new(config: &Config, secrets: Secrets) -> Result<Self, Error> {
         let Some((first, rest)) = config.urls.split_first() else { return Err(Error::Setup("no URL is given".to_owned())) };
+        for url in &config.urls {
+            landscape::no_login(url).map_err(|why| Error::Setup(format!("{why} (--registry-password-file)")))?;
+        }
         let builder = || -> Result<reqwest::ClientBuilder, Error> {
             let mut builder = reqwest::Client::builder().timeout(config.timeout).redirect(reqwest::redirect::Policy::none());
             if let Some(pem) = &secrets.authority {

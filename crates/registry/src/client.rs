@@ -37,10 +37,8 @@ impl Client {
         let what = format!("schema {id}");
         let Ok(number) = u32::try_from(id) else { return Err(Error::NotFound { what }) };
         self.request("schema", || async {
-            get_schema_by_id(number, &self.access.now().settings)
-                .await
-                .map(|found| found.schema)
-                .map_err(|error| classed(&what, &error))
+            let found = get_schema_by_id(number, &self.access.now().settings).await.map_err(|error| classed(&what, &error))?;
+            ours(&what, found.schema)
         })
         .await
     }
@@ -63,7 +61,7 @@ impl Client {
                     .map_err(|error| classed(&what, &error))
             })
             .await?;
-        Ok((opaque(found.id)?, found.schema))
+        Ok((opaque(found.id)?, ours(&what, found.schema)?))
     }
 
     pub(crate) async fn register(&self, subject: &str, text: &str) -> Result<i32, Error> {
@@ -138,7 +136,7 @@ impl Client {
     {
         (|| async {
             let start = Instant::now();
-            let answer = attempt().await.map_err(|error| self.access.refused(error));
+            let answer = attempt().await.map_err(|error| self.access.refused(error.scrubbed()));
             let outcome = answer.as_ref().map_or_else(Error::outcome, |_| "ok");
             telemetry::REGISTRY_REQUESTS.with_label_values(&[operation, outcome]).inc();
             telemetry::REGISTRY_REQUEST_SECONDS.with_label_values(&[operation, outcome]).observe(start.elapsed().as_secs_f64());
@@ -188,6 +186,15 @@ async fn answered<T: serde::de::DeserializeOwned>(
     }
     let error: Option<RawError> = response.json().await.ok();
     Err(by_code(what, error.as_ref().map_or(0, |error| error.error_code), Some(status), error.map(|error| error.message)))
+}
+
+/// A schema that repeats what we sent to be let in is no schema: it would show in letters and logs.
+fn ours(what: &str, schema: String) -> Result<String, Error> {
+    if telemetry::secret::occurs(&schema) {
+        let detail = "the answer repeats our own credentials".to_owned();
+        return Err(Error::Unavailable { what: what.to_owned(), detail });
+    }
+    Ok(schema)
 }
 
 /// The class of a failed call of `schema_registry_converter`, by the numeric code it carries.

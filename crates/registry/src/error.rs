@@ -34,6 +34,20 @@ impl Error {
         }
     }
 
+    /// Without what we sent: an answer may repeat it.
+    pub(crate) fn scrubbed(self) -> Self {
+        let clean = |text: String| telemetry::secret::scrub(&text).into_owned();
+        match self {
+            Error::Unavailable { what, detail } => Error::Unavailable { what, detail: clean(detail) },
+            Error::Incompatible { subject, reasons } => {
+                Error::Incompatible { subject, reasons: reasons.into_iter().map(clean).collect() }
+            }
+            Error::Denied { what, detail } => Error::Denied { what, detail: clean(detail) },
+            Error::Refused { what, detail } => Error::Refused { what, detail: clean(detail) },
+            other @ (Error::NotFound { .. } | Error::Pending { .. } | Error::Setup(_)) => other,
+        }
+    }
+
     /// Label of the metrics.
     pub(crate) const fn outcome(&self) -> &'static str {
         match self {

@@ -122,6 +122,13 @@ async fn an_incompatible_schema_is_refused_with_reasons() {
     assert_eq!(registry.check_compatibility("new-value", &other).await.unwrap(), Vec::<String>::new());
 }
 
+#[test]
+fn an_address_with_a_password_is_refused_and_not_shown() {
+    let Err(error) = Registry::new(config("http://mill:hidden@registry:8081")) else { panic!("it was taken") };
+    assert!(error.to_string().contains("--registry-password-file"), "{error}");
+    assert!(!error.to_string().contains("hidden"), "{error}");
+}
+
 #[tokio::test]
 async fn credentials_come_from_a_file_and_wrong_ones_wait() {
     let stub = Stub::start().await;
@@ -137,6 +144,13 @@ async fn credentials_come_from_a_file_and_wrong_ones_wait() {
     let error = with("other").schema(1).await.unwrap_err();
     assert!(matches!(error, Error::Denied { .. }) && error.is_transient(), "{error}");
     assert!(error.to_string().contains("refuses user other"), "{error}");
+
+    // The registry repeats what it got: a name and a password in Base64.
+    std::fs::write(&file, "CANARY-of-the-registry").unwrap();
+    let error = with("mill").schema(1).await.unwrap_err().to_string();
+    assert!(error.contains("nobody is let in with Basic ***"), "{error}");
+    let error = with("mill").check_compatibility("t-value", ONE).await.unwrap_err().to_string();
+    assert!(error.contains("nobody is let in with Basic ***"), "{error}");
 
     // A file that was wrong and is mended needs no new client.
     std::fs::write(&file, "not this one").unwrap();

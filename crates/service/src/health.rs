@@ -49,7 +49,8 @@ impl Health {
 
     /// The part does not work yet, or no longer; `why` is shown on `/readyz`.
     pub fn not_ready(&self, part: &str, why: impl Into<String>) {
-        self.lock().not_ready.insert(part.to_owned(), why.into());
+        let why = telemetry::secret::scrub(&why.into()).into_owned();
+        self.lock().not_ready.insert(part.to_owned(), why);
     }
 
     /// The main loop turned once.

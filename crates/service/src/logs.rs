@@ -1,5 +1,5 @@
-//! Logs on stderr: one line per event, text for people or JSON for collectors. No line is longer than a collector takes: whatever a
-//! record held, an error about it is cut here.
+//! Logs on stderr: one line per event, text for people or JSON for collectors. No line leaves with a secret of this process, and none is
+//! longer than a collector takes: whatever a record held, an error about it is cut here.
 
 use std::io::{self, Write};
 
@@ -31,7 +31,7 @@ pub(crate) fn install(format: LogFormat, filter: &str) -> Result<(), Exit> {
     installed.map_err(Exit::died)
 }
 
-/// Writes lines, each handed over whole, and bounds them.
+/// Writes lines, each handed over whole: without secrets (the last net; what came in from outside was scrubbed there), and bounded.
 struct Lines<W> {
     to: W,
     is_json: bool,
@@ -39,10 +39,13 @@ struct Lines<W> {
 
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if line.len() <= LINE_BYTES {
-            return self.to.write(line);
+        let text = String::from_utf8_lossy(line);
+        let clean = telemetry::secret::scrub(&text);
+        if clean.len() <= LINE_BYTES {
+            self.to.write_all(clean.as_bytes())?;
+        } else {
+            self.to.write_all(bounded(clean.as_bytes(), self.is_json).as_bytes())?;
         }
-        self.to.write_all(bounded(line, self.is_json).as_bytes())?;
         Ok(line.len())
     }
 
@@ -88,5 +91,12 @@ mod tests {
         assert!(json.len() <= LINE_BYTES && json.ends_with('\n'));
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!((json["level"].as_str(), json["offset"].as_i64()), (Some("WARN"), Some(7)));
+    }
+
+    #[test]
+    fn a_line_leaves_without_secrets_whoever_wrote_it() {
+        telemetry::secret::keep("CANARY-of-the-logs\"");
+        let line = r#"{"message":"odd","said":"CANARY-of-the-logs\"","n":1}"#;
+        assert_eq!(written(line, true), r#"{"message":"odd","said":"***","n":1}"#);
     }
 }

@@ -247,6 +247,11 @@ fn context<A>(
             return Err(Exit::config(anyhow::anyhow!("{flag} is not given and {place} in millrace.yaml is empty")));
         }
     }
+    for (flag, urls) in [("--registry", &common.registry[..]), ("--endpoint", common.endpoint.as_slice())] {
+        for url in urls {
+            landscape::no_login(url).map_err(|why| Exit::config(anyhow::anyhow!("{flag}: {why}")))?;
+        }
+    }
     let prefix = common.topic_prefix.clone().unwrap_or_else(|| landscape.kafka.topic_prefix.clone());
     let instance = instance(&common)?;
     Ok(Context { args, topics: avro::Topics::new(&prefix), common, landscape, brokers, registry, instance, health, traces, stop })

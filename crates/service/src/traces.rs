@@ -44,6 +44,7 @@ impl Traces {
         let Some(endpoint) = options.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) else {
             return Ok(Self::default());
         };
+        landscape::no_login(endpoint).map_err(|why| Exit::arguments(anyhow::anyhow!("--otlp-endpoint: {why}")))?;
         let export = Export::start(endpoint, options, service, instance).map_err(|why| {
             Exit::arguments(anyhow::anyhow!(
                 "--otlp-endpoint `{endpoint}`: {why}; give the address of a collector's OTLP/HTTP receiver, such as http://collector:4318"

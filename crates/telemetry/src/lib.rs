@@ -5,6 +5,7 @@
 //! text. Times are seconds, sizes bytes.
 
 pub mod field;
+pub mod secret;
 pub mod trace;
 
 use std::sync::LazyLock;

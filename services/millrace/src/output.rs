@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::ValueEnum;
 use comfy_table::{Cell, ContentArrangement, Table, presets};
 use serde_json::{Value, json};
+use telemetry::secret;
 
 /// How answers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -183,7 +184,7 @@ pub(crate) fn write_text(text: &str) -> io::Result<()> {
 fn write_lines(lines: impl IntoIterator<Item = String>) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
     for line in lines {
-        writeln!(stdout, "{line}")?;
+        writeln!(stdout, "{}", secret::scrub(&line))?;
     }
     stdout.flush()
 }
@@ -191,7 +192,8 @@ fn write_lines(lines: impl IntoIterator<Item = String>) -> io::Result<()> {
 /// A line for people, on stderr. Nobody to read it is no reason to fail.
 pub(crate) fn note(text: &str) {
     let mut stderr = anstream::stderr().lock();
-    writeln!(stderr, "{text}").ok();
+    // An answer may repeat the token that it was asked with.
+    writeln!(stderr, "{}", secret::scrub(text)).ok();
 }
 
 /// Whether a person sits at the other end of stderr: progress bars and questions go there.

@@ -94,6 +94,8 @@ impl Server {
                 .map_err(|error| Failure::usage(format!("reading the token file {}: {error}", file.display())))
         };
         let token = token_file.map(read).transpose()?;
+        token.iter().for_each(|token| telemetry::secret::keep(token));
+        landscape::no_login(&address).map_err(|why| Failure::usage(format!("{why} (--token-file)")))?;
         let base = Url::parse(&format!("{}/api/v1/", address.trim_end_matches('/')))
             .map_err(|error| Failure::usage(format!("`{address}` is not a URL such as http://127.0.0.1:8080: {error}")))?;
         let client = reqwest::Client::builder()

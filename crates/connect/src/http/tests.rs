@@ -37,6 +37,14 @@ async fn answer(State(seen): State<Seen>, Path((_, key)): Path<(String, String)>
         "broken" => (StatusCode::INTERNAL_SERVER_ERROR, "stack trace").into_response(),
         "moved" => (StatusCode::TEMPORARY_REDIRECT, [("location", "http://127.0.0.1:1/stolen")]).into_response(),
         "huge" => (StatusCode::UNPROCESSABLE_ENTITY, "x".repeat(5 << 20)).into_response(),
+        "echo" | "echo-fine" => {
+            let sent = seen.lock().await.last().unwrap().1["authorization"].to_str().unwrap().to_owned();
+            let escaped: String = sent.chars().map(|letter| format!("\\u{:04x}", letter as u32)).collect();
+            let body = format!(r#"{{"message": "who is {sent}?", "field": "{escaped}", "value": "{sent}", "external_id": "{sent}"}}"#);
+            let location = format!("/login?was={}", sent.replace(' ', "%20"));
+            let status = if key.contains("fine") { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            (status, [("location", location), ("retry-after", sent)], body).into_response()
+        }
         "no" => (StatusCode::UNPROCESSABLE_ENTITY, r#"{"code":"UNIT_UNKNOWN","field":"unit","value":"SET"}"#).into_response(),
         _ => (StatusCode::CREATED, r#"{"revision": 5, "external_id": "100045"}"#).into_response(),
     }
@@ -124,6 +132,16 @@ async fn an_etag_is_the_revision_only_where_the_landscape_says_so() {
 }
 
 #[tokio::test]
+async fn what_we_sent_to_be_let_in_is_in_no_part_of_an_answer() {
+    let (address, _) = plant().await;
+    let destination = destination(address);
+    for key in ["echo", "echo-fine"] {
+        let answer = format!("{:?}", call(&destination, key, Some("{}")).await);
+        assert!(answer.contains("***") && !answer.contains("CANARY"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_closed_port_is_the_destinations_fault_and_says_so() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -154,7 +172,7 @@ async fn half_an_answer_is_no_answer() {
 
 #[test]
 fn an_address_that_is_none_is_refused_at_start() {
-    for url in ["", "plant", "ftp://plant/", "mailto:a@b"] {
+    for url in ["", "plant", "ftp://plant/", "mailto:a@b", "http://mdm:hidden@plant/", "http://mdm:hid/hidden@plant/"] {
         let config = Config {
             name: String::new(),
             url: url.to_owned(),
@@ -163,7 +181,8 @@ fn an_address_that_is_none_is_refused_at_start() {
             concurrency: 1,
             etag_is_revision: false,
         };
-        assert!(Destination::new(config).is_err(), "{url}");
+        let Err(error) = Destination::new(config) else { panic!("{url}") };
+        assert!(!error.to_string().contains("hidden"), "{error}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use axum::{
     Router,
     extract::{Path, Query},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
@@ -15,7 +15,8 @@ use serde_json::json;
 type Asked = HashMap<String, String>;
 
 /// `/{behaviour}` answers as its name says.
-async fn behave(Path(behaviour): Path<String>, Query(asked): Query<Asked>) -> Response {
+async fn behave(Path(behaviour): Path<String>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
+    let sent = headers.get("authorization").map_or("", |value| value.to_str().unwrap());
     let page = asked.get("page").map(String::as_str);
     let item = |id: u32| json!({"id": format!("C-{id}"), "changed_at": "2026-11-20T08:30:00Z", "name": "Pump & Co"});
     let body = match (behaviour.as_str(), page) {
@@ -31,6 +32,10 @@ async fn behave(Path(behaviour): Path<String>, Query(asked): Query<Asked>) -> Re
         ("mixed", None) => json!({"items": [
             item(1), 17, {"changed_at": "2026-11-20T08:30:00Z"}, {"id": " ", "changed_at": "2026-11-20T08:30:00Z"},
             {"id": "C-2"}, {"id": "C-3", "changed_at": "yesterday"}, item(4)]}),
+        ("echo-item", None) => json!({"items": [{"id": "C-1", "changed_at": "2026-11-20T08:30:00Z", "name": sent}, item(2)]}),
+        ("echo-token", _) => json!({"items": [], "next": sent}),
+        ("echo", _) => return (StatusCode::UNAUTHORIZED, format!("<p>{}no: {sent}", " ".repeat(90))).into_response(),
+        ("echo-type", _) => return ([("content-type", sent.to_owned())], "no JSON").into_response(),
         ("list", None) => json!([item(1)]),
         ("no-items", None) => json!({"error": "no"}),
         ("odd-next", None) => json!({"items": [], "next": {"page": 2}}),
@@ -109,6 +114,29 @@ async fn the_stamp_and_the_page_size_are_passed_on() {
     let row = page[0].as_ref().unwrap();
     assert_eq!(row.value["changed_at"], "2026-11-20T08:00:00+01:00");
     assert_eq!(row.value["limit"], "2");
+}
+
+#[tokio::test]
+async fn what_we_sent_to_be_let_in_is_neither_told_nor_taken_for_data() {
+    let config = Config {
+        url: format!("http://{}/api", serve().await),
+        timeout: Duration::from_millis(500),
+        limit: 2,
+        most_pages: 50,
+        authorization: Some("Bearer CANARY-of-the-source".to_owned()),
+    };
+    let source = Source::new(&config).unwrap();
+    for behaviour in ["echo", "echo-token", "echo-type"] {
+        let told = read(&source, behaviour).await.unwrap_err();
+        assert!(told.contains("***") && !told.contains("CANARY"), "{told}");
+    }
+    let mut pages = source.items("echo-item", None);
+    let page = pages.next_page(&shape()).await.unwrap().unwrap();
+    let shown = format!("{page:?}{}", String::from_utf8_lossy(&page[0].as_ref().unwrap_err().raw));
+    assert!(shown.contains("ITEM_BROKEN") && shown.contains("***") && !shown.contains("CANARY"), "{shown}");
+    assert!(page[1].is_ok());
+    let Err(error) = Source::new(&Config { url: "https://mdm:hidden@host/".to_owned(), ..config }) else { panic!("it was taken") };
+    assert!(!error.to_string().contains("hidden"), "{error}");
 }
 
 #[tokio::test]

@@ -78,7 +78,8 @@ async fn gate(State(state): State<Shared>, request: Request, next: Next) -> Resp
         }
         let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
         if state.authorization.is_some() && given != state.authorization.as_deref() {
-            return error(StatusCode::UNAUTHORIZED, 401);
+            let said = format!("nobody is let in with {}", given.unwrap_or("nothing"));
+            return (StatusCode::UNAUTHORIZED, Json(json!({"error_code": 401, "message": said}))).into_response();
         }
     }
     next.run(request).await
