@@ -68,6 +68,8 @@ pub struct Reader<R> {
     /// UTF-16 and other wide encodings are turned into UTF-8 before they are split; the others are split as bytes, so that a letter has the row's own bytes.
     transcoder: Option<encoding_rs::Decoder>,
     encoding: &'static Encoding,
+    /// Whether some text can be nothing but the declared encoding: from there on it is not doubted.
+    is_proven: bool,
     columns: Vec<String>,
     buffer: Vec<u8>,
     start: usize,
@@ -94,6 +96,7 @@ impl<R: io::Read> Reader<R> {
             ),
             transcoder: None,
             encoding: split_as,
+            is_proven: !format.encoding.is_single_byte(),
             columns: Vec::new(),
             buffer: Vec::new(),
             start: 0,
@@ -149,6 +152,9 @@ impl<R: io::Read> Reader<R> {
             return Err(Fault::new("ENCODING", format!("the file holds {what}, but {} is declared", declared.name())).into());
         }
         first.drain(..mark.map_or(0, |(_, length)| length));
+        if let Some(fault) = self.doubt(&first) {
+            return Err(fault.into());
+        }
         if is_split_as_bytes(declared) {
             self.buffer = first;
         } else {
@@ -300,13 +306,36 @@ impl<R: io::Read> Reader<R> {
         Err(self.broken(fault, raw, line, Map::new()))
     }
 
-    fn shape(&self, fields: Vec<split::Field>, raw: Vec<u8>, line: u64) -> Read {
+    /// In a single-byte encoding every byte is a letter, so UTF-8 would be read without complaint, as `GrÃ¼n`. Text that is UTF-8 from end to
+    /// end is not by chance; one that is not proves the declaration.
+    fn doubt(&mut self, bytes: &[u8]) -> Option<Fault> {
+        if self.is_proven || bytes.is_ascii() {
+            return None;
+        }
+        let is_utf8 = match std::str::from_utf8(bytes) {
+            Ok(_) => true,
+            // Cut in the middle of a letter.
+            Err(error) => error.error_len().is_none() && !bytes[..error.valid_up_to()].is_ascii(),
+        };
+        self.is_proven = !is_utf8;
+        is_utf8.then(|| {
+            let declared = self.encoding.name();
+            let message = format!(
+                "the text is UTF-8, but {declared} is declared; declare `encoding: utf-8`, or write the file in {declared}"
+            );
+            Fault::new("ENCODING", message).observed("UTF-8")
+        })
+    }
+
+    fn shape(&mut self, fields: Vec<split::Field>, raw: Vec<u8>, line: u64) -> Read {
         let expected = self.columns.len();
         let found = fields.len();
         let mut value = Map::new();
-        let mut unreadable = None;
+        let mut unreadable = self.doubt(&raw);
+        // What the row is supposed to be has to be right about its key: it is still there.
+        let encoding = if unreadable.is_some() { UTF_8 } else { self.encoding };
         for (column, field) in self.columns.iter().zip(&fields) {
-            let text = self.encoding.decode_without_bom_handling_and_without_replacement(&field.bytes);
+            let text = encoding.decode_without_bom_handling_and_without_replacement(&field.bytes);
             match text {
                 // U+FFFD: whatever wrote the file had lost the character already.
                 Some(text) if !text.contains('\u{fffd}') => {
@@ -384,7 +413,10 @@ pub fn read_again(raw: &[u8], format: &Format, columns: &[String]) -> Result<Row
         let fault = Fault::new("ROW_BROKEN", message);
         Box::new(Broken { number: 1, line: 1, raw: raw.to_vec(), fault, supposed: Map::new() })
     };
-    let mut reader = Reader::open(raw, &format, &[]).map_err(|error| nothing(error.to_string()))?;
+    let mut reader = Reader::open(raw, &format, &[]).map_err(|error| match error {
+        OpenError::File(fault) if fault.code == "ENCODING" => Box::new(Broken { fault, ..*nothing(String::new()) }),
+        other => nothing(other.to_string()),
+    })?;
     match reader.next_row() {
         Ok(Some(read)) => read,
         Ok(None) => Err(nothing("the letter holds no row".into())),

@@ -87,7 +87,8 @@ impl Destination {
     pub fn new(config: Config) -> Result<Self, AddressError> {
         let wrong = |why: String| AddressError { url: landscape::without_login(&config.url), why };
         let mut base = Url::parse(&config.url).map_err(|error| wrong(error.to_string()))?;
-        landscape::no_login(&config.url).map_err(|_| wrong("it carries a user or password; name a file with it instead".to_owned()))?;
+        landscape::no_login(&config.url)
+            .map_err(|_| wrong("it carries a user or password; name a file with it instead".to_owned()))?;
         if base.cannot_be_a_base() || !["http", "https"].contains(&base.scheme()) {
             return Err(wrong("it is neither http nor https".to_owned()));
         }

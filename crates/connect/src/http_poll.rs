@@ -4,15 +4,19 @@
 //! again from its start. An endless chain of pages (a token that comes twice, more pages than [`Config::most_pages`]) is trouble too. One
 //! bad item among good ones is a [`Broken`].
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
+use mapping::read_json;
 use model::{Timestamp, Transient};
 use reqwest::{
     Url,
     header::{self, HeaderMap, HeaderValue},
     redirect,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use telemetry::secret;
 
 use crate::outside;
@@ -84,7 +88,8 @@ impl Source {
     pub fn new(config: &Config) -> Result<Self, AddressError> {
         let wrong = |why: String| AddressError { url: landscape::without_login(&config.url), why };
         let mut base = Url::parse(&config.url).map_err(|error| wrong(error.to_string()))?;
-        landscape::no_login(&config.url).map_err(|_| wrong("it carries a user or password; name a file with it instead".into()))?;
+        landscape::no_login(&config.url)
+            .map_err(|_| wrong("it carries a user or password; name a file with it instead".into()))?;
         if base.cannot_be_a_base() || !["http", "https"].contains(&base.scheme()) {
             return Err(wrong("it is neither http nor https".into()));
         }
@@ -132,7 +137,7 @@ impl Source {
         let mut ids = HashSet::new();
         while let Some(list) = pages.list("ids").await? {
             for id in list {
-                match scalar(&id) {
+                match read_json(id.get()).ok().as_ref().and_then(scalar) {
                     Some(id) => _ = ids.insert(id),
                     None => return Err(unavailable(format!("`{path}/ids` lists {id}, which is no id"))),
                 }
@@ -141,7 +146,7 @@ impl Source {
         Ok(ids)
     }
 
-    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Map<String, Value>, Transient> {
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<HashMap<String, Box<RawValue>>, Transient> {
         let url = self.base.join(path).map_err(|error| unavailable(format!("`{path}` is no path: {error}")))?;
         let asked = url.path().to_owned();
         let mut response = self.client.get(url).query(query).send().await.map_err(|error| unavailable(chain(&error)))?;
@@ -159,9 +164,9 @@ impl Source {
         if !status.is_success() {
             return Err(unavailable(format!("`{asked}` answers {status}: {}", excerpt())));
         }
-        match serde_json::from_slice(&body) {
-            Ok(Value::Object(page)) => Ok(page),
-            Ok(_) => Err(unavailable(format!("`{asked}` answers JSON that is no page: {}", excerpt()))),
+        match serde_json::from_slice::<HashMap<String, Box<RawValue>>>(&body) {
+            Ok(page) => Ok(page),
+            Err(error) if error.is_data() => Err(unavailable(format!("`{asked}` answers JSON that is no page: {}", excerpt()))),
             Err(error) => Err(unavailable(format!("`{asked}` answers no JSON ({content_type}), {error}: {}", excerpt()))),
         }
     }
@@ -177,7 +182,7 @@ impl Pages<'_> {
         Ok(Some(items.into_iter().map(|item| self.check(item, shape)).collect()))
     }
 
-    async fn list(&mut self, member: &str) -> Result<Option<Vec<Value>>, Transient> {
+    async fn list(&mut self, member: &str) -> Result<Option<Vec<Box<RawValue>>>, Transient> {
         let token = match &self.next {
             Next::Done => return Ok(None),
             Next::First => None,
@@ -188,10 +193,14 @@ impl Pages<'_> {
         query.extend(self.since.as_deref().map(|since| ("since", since)));
         query.extend(token.as_deref().map(|token| ("page", token)));
         let mut page = self.source.get(&self.path, &query).await?;
-        let Some(Value::Array(list)) = page.remove(member) else {
+        let list = page.remove(member).and_then(|list| serde_json::from_str(list.get()).ok());
+        let Some(list) = list else {
             return Err(unavailable(format!("`{}` answers a page without a list `{member}`", self.path)));
         };
-        self.next = match page.remove("next") {
+        let next = page.remove("next").map(|next| read_json(next.get())).transpose();
+        let next =
+            next.map_err(|error| unavailable(format!("`{}` names a next page that cannot be read: {error}", self.path)))?;
+        self.next = match next {
             None | Some(Value::Null) => Next::Done,
             Some(next) => match scalar(&next) {
                 Some(token) => Next::Token(token),
@@ -200,7 +209,11 @@ impl Pages<'_> {
         };
         if let Next::Token(token) = &self.next {
             if !self.tokens.insert(token.clone()) {
-                return Err(unavailable(format!("`{}` pages in a circle: token `{}` came twice", self.path, cut(&outside::text(token), 80))));
+                return Err(unavailable(format!(
+                    "`{}` pages in a circle: token `{}` came twice",
+                    self.path,
+                    cut(&outside::text(token), 80)
+                )));
             }
             if self.tokens.len() >= self.source.most_pages {
                 return Err(unavailable(format!("`{}` does not end after {} pages", self.path, self.source.most_pages)));
@@ -209,20 +222,21 @@ impl Pages<'_> {
         Ok(Some(list))
     }
 
-    fn check(&mut self, item: Value, shape: &Shape) -> Read {
+    fn check(&mut self, item: Box<RawValue>, shape: &Shape) -> Read {
         self.number += 1;
-        let raw = serde_json::to_string(&item).unwrap_or_default();
+        let raw = String::from(Box::<str>::from(item));
         if secret::occurs(&raw) {
             return Err(Box::new(echo(self.number, raw)));
         }
-        let raw = raw.into_bytes();
-        let (value, fault) = match item {
-            Value::Object(value) => {
+        let (value, fault) = match read_json(&raw) {
+            Ok(Value::Object(value)) => {
                 let fault = fault_of(&value, shape);
                 (value, fault)
             }
-            other => (Map::new(), Some(Fault::new("ITEM_BROKEN", "the item is no JSON object").observed(other.to_string()))),
+            Ok(other) => (Map::new(), Some(broken("the item is no JSON object").observed(other.to_string()))),
+            Err(error) => (Map::new(), Some(broken(error.to_string()))),
         };
+        let raw = raw.into_bytes();
         match fault {
             None => Ok(Row { number: self.number, line: 0, raw, value }),
             Some(fault) => Err(Box::new(Broken { number: self.number, line: 0, raw, fault, supposed: value })),
@@ -234,7 +248,11 @@ impl Pages<'_> {
 fn echo(number: u64, raw: String) -> Broken {
     let raw = outside::body(raw.into_bytes());
     let supposed = serde_json::from_slice(&raw).unwrap_or_default();
-    Broken { number, line: 0, raw, fault: Fault::new("ITEM_BROKEN", "the item repeats the credentials that it was asked with"), supposed }
+    Broken { number, line: 0, raw, fault: broken("the item repeats the credentials that it was asked with"), supposed }
+}
+
+fn broken(message: impl Into<String>) -> Fault {
+    Fault::new("ITEM_BROKEN", message)
 }
 
 /// Reads the item of a dead letter again.
@@ -243,12 +261,12 @@ fn echo(number: u64, raw: String) -> Broken {
 /// When the item is still broken.
 pub fn read_again(raw: &[u8], shape: &Shape) -> Read {
     let broken = |fault| Err(Box::new(Broken { number: 1, line: 0, raw: raw.to_vec(), fault, supposed: Map::new() }));
-    match serde_json::from_slice(raw) {
-        Ok(Value::Object(value)) => match fault_of(&value, shape) {
+    match std::str::from_utf8(raw).ok().and_then(|text| read_json(text).ok()) {
+        Some(Value::Object(value)) => match fault_of(&value, shape) {
             None => Ok(Row { number: 1, line: 0, raw: raw.to_vec(), value }),
             Some(fault) => broken(fault),
         },
-        Ok(_) | Err(_) => broken(Fault::new("ITEM_BROKEN", "the item is no JSON object")),
+        _ => broken(Fault::new("ITEM_BROKEN", "the item is no JSON object")),
     }
 }
 
@@ -267,7 +285,7 @@ fn fault_of(value: &Map<String, Value>, shape: &Shape) -> Option<Fault> {
     }
 }
 
-/// Text of a string or a whole number.
+/// Text of a string or a number.
 #[must_use]
 pub fn scalar(value: &Value) -> Option<String> {
     match value {

@@ -41,7 +41,7 @@ impl Node {
     /// Reads one YAML document.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self, Problem> {
         let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-        serde_saphyr::from_str_with_options::<Raw>(text, options).map(|raw| raw.0).map_err(|error| {
+        serde_saphyr::from_str_with_options::<Raw>(text, options).map(|raw| raw.0.exact(text)).map_err(|error| {
             let location = error.location();
             let number = |value: Option<u64>| value.and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
             let shown = error.to_string();
@@ -53,6 +53,26 @@ impl Node {
                 hint: None,
             }
         })
+    }
+
+    /// A number with more digits than its type holds is its text, as it is where a source writes it (`mapping::read_json`).
+    fn exact(mut self, text: &str) -> Self {
+        match &mut self.value {
+            Value::Float(_) => {
+                let line = text.lines().nth(self.line.saturating_sub(1)).unwrap_or_default();
+                let is_part = |letter: &char| letter.is_ascii_digit() || matches!(letter, '-' | '+' | '.' | 'e' | 'E');
+                let written: String = line.chars().skip(self.column.saturating_sub(1)).take_while(is_part).collect();
+                if !mapping::is_exact(&written) {
+                    self.value = Value::Text(written);
+                }
+            }
+            Value::List(nodes) => *nodes = std::mem::take(nodes).into_iter().map(|node| node.exact(text)).collect(),
+            Value::Map(entries) => {
+                *entries = std::mem::take(entries).into_iter().map(|(key, node)| (key, node.exact(text))).collect();
+            }
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Text(_) => {}
+        }
+        self
     }
 
     /// What the value is, in words.
@@ -163,6 +183,14 @@ impl<'de> Deserialize<'de> for Plain {
                 Ok(Plain(i64::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::Int)))
             }
 
+            fn visit_i128<E>(self, value: i128) -> Result<Plain, E> {
+                Ok(Plain(Value::Text(value.to_string())))
+            }
+
+            fn visit_u128<E>(self, value: u128) -> Result<Plain, E> {
+                Ok(Plain(Value::Text(value.to_string())))
+            }
+
             fn visit_f64<E>(self, value: f64) -> Result<Plain, E> {
                 Ok(Plain(Value::Float(value)))
             }
@@ -205,6 +233,17 @@ mod tests {
         assert_eq!((slots.line, slots.column, &slots.value), (2, 29, &Value::Int(12)));
         assert_eq!(node.get("version").unwrap().value, Value::Text("2026-11-20.3".into()));
         assert_eq!(node.get("land").unwrap().value, Value::Text("no".into()), "Norway is a country");
+    }
+
+    #[test]
+    fn no_digit_of_a_number_is_lost() {
+        let node =
+            Node::parse("x.yaml", "a: 0.5\nb: [12345678901234567890123, 0.1234567890123456789]\nc: 18446744073709551615\n")
+                .unwrap();
+        assert_eq!(
+            node.json(),
+            serde_json::json!({"a": 0.5, "b": ["12345678901234567890123", "0.1234567890123456789"], "c": "18446744073709551615"})
+        );
     }
 
     #[test]

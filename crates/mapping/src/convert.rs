@@ -1,9 +1,12 @@
 //! Mapping output → canonical record: every field known, every number exact, every symbol one of the model's.
 
-use model::{Data, Domain};
-use serde::{Deserialize, de::DeserializeOwned};
+use std::borrow::Cow;
 
-use crate::Error;
+use model::{Data, Domain};
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::{Error, json::read_json};
 
 /// Reads JSON, such as the output of a mapping, as a record of `domain`.
 ///
@@ -12,27 +15,40 @@ use crate::Error;
 pub fn data(domain: Domain, text: &str) -> Result<Data, Error> {
     match domain {
         Domain::Customer => {
-            let record: model::Customer = read(text)?;
+            let mut record: model::Customer = read(text)?;
+            one_spelling([&mut record.customer_id]);
             symbol(text, "status", record.status == model::customer::CustomerStatus::Unknown)?;
             symbol(text, "hierarchy_role", record.hierarchy_role == model::customer::HierarchyRole::Unknown)?;
             Ok(Data::Customer(Box::new(record)))
         }
         Domain::Item => {
-            let record: model::Item = read(text)?;
+            let mut record: model::Item = read(text)?;
+            one_spelling([&mut record.item_id, &mut record.revision]);
             symbol(text, "item_type", record.item_type == model::item::ItemType::Unknown)?;
             symbol(text, "lifecycle", record.lifecycle == model::item::Lifecycle::Unknown)?;
             symbol(text, "make_or_buy", record.make_or_buy == model::item::MakeOrBuy::Unknown)?;
             Ok(Data::Item(Box::new(record)))
         }
         Domain::WorkCenter => {
-            let record: model::WorkCenter = read(text)?;
+            let mut record: model::WorkCenter = read(text)?;
+            one_spelling([&mut record.plant, &mut record.work_center_id]);
             symbol(text, "level", record.level == model::work_center::Level::Unknown)?;
             Ok(Data::WorkCenter(Box::new(record)))
         }
         Domain::Reference => {
-            let record: model::Reference = read(text)?;
+            let mut record: model::Reference = read(text)?;
+            one_spelling([&mut record.set, &mut record.code]);
             symbol(text, "status", record.status == model::reference::ReferenceStatus::Unknown)?;
             Ok(Data::Reference(Box::new(record)))
+        }
+    }
+}
+
+/// The parts of a key stand in the record as they stand in the key.
+fn one_spelling<const N: usize>(parts: [&mut String; N]) {
+    for part in parts {
+        if let Cow::Owned(normalized) = model::nfc(part) {
+            *part = normalized;
         }
     }
 }
@@ -123,8 +139,9 @@ fn pointer(path: &str) -> String {
 }
 
 fn observed(text: &str, pointer: &str) -> Option<String> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let written = serde_json::Value::deserialize(&mut json).ok()?;
+    // A record that is followed by something else has its values, too.
+    let first = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>().next()?.ok()?;
+    let written = read_json(first.get()).ok()?;
     match written.pointer(pointer)? {
         serde_json::Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),

@@ -58,6 +58,7 @@ fn said(value: &Value, kwargs: Kwargs) -> Result<Option<String>, minijinja::Erro
     kwargs.assert_all_used()?;
     let Some(text) = scalar(value)? else { return Ok(None) };
     let is_zeros = text.contains('0') && text.chars().all(|letter| letter == '0' || !letter.is_alphanumeric());
-    let is_empty = is_zeros || empty.map_or_else(|| Ok(false), |empty| texts(&empty).map(|empty| empty.contains(&text.to_string())))?;
+    let is_empty =
+        is_zeros || empty.map_or_else(|| Ok(false), |empty| texts(&empty).map(|empty| empty.contains(&text.to_string())))?;
     Ok((!is_empty).then(|| text.into_owned()))
 }

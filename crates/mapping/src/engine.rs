@@ -4,10 +4,15 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use minijinja::{
     AutoEscape, Environment, ErrorKind, State, UndefinedBehavior, Value,
+    syntax::SyntaxConfig,
     value::{Kwargs, Rest, ValueKind},
 };
 
-use crate::{Error, Factor, Tables, date, number};
+use crate::{
+    Error, Factor, Tables,
+    bounds::{self, TooLarge},
+    date, number,
+};
 
 /// Steps that one run may take: a mapping of a record with 200 nested rows needs some 20,000.
 pub const FUEL: u64 = 1_000_000;
@@ -47,8 +52,8 @@ pub fn environment(tables: &Tables) -> Environment<'static> {
         Output::Xml => AutoEscape::Html,
         Output::Text => AutoEscape::None,
     });
-    let syntax = minijinja::syntax::SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    env.set_syntax(syntax.expect("only white space handling differs from the default syntax"));
+    env.set_syntax(syntax());
+    bounds::install(&mut env);
     env.remove_global("debug");
     env.add_filter("text", text);
     env.add_filter("strip_zeros", strip_zeros);
@@ -83,6 +88,12 @@ pub fn environment(tables: &Tables) -> Environment<'static> {
         rows(state, &own, &table, &key).map(|rows| rows.into_iter().collect::<Value>())
     });
     env
+}
+
+/// How templates are written: Jinja, and a block on a line of its own leaves no line.
+pub(crate) fn syntax() -> SyntaxConfig {
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    syntax.expect("only white space handling differs from the default syntax")
 }
 
 /// A value that was refused; travels as the source of the engine's own error.
@@ -153,7 +164,9 @@ fn flag(value: &Value, yes: &Value, kwargs: Kwargs) -> Result<Value, minijinja::
 /// One text, or a list of texts.
 pub(crate) fn texts(value: &Value) -> Result<Vec<String>, minijinja::Error> {
     match value.kind() {
-        ValueKind::Seq | ValueKind::Iterable => value.try_iter()?.map(|one| Ok(scalar(&one)?.unwrap_or_default().into_owned())).collect(),
+        ValueKind::Seq | ValueKind::Iterable => {
+            value.try_iter()?.map(|one| Ok(scalar(&one)?.unwrap_or_default().into_owned())).collect()
+        }
         _ => Ok(vec![scalar(value)?.unwrap_or_default().into_owned()]),
     }
 }
@@ -258,6 +271,9 @@ pub(crate) fn translate<'a>(error: &minijinja::Error, mapping: &str, source_of: 
     if let Some(refused) = refused {
         let field = source_of(name).and_then(|source| culprit(source, inner));
         return Error { field, observed: Some(refused.observed.clone()), ..place(Error::VALUE, refused.message.clone()) };
+    }
+    if let Some(too_large) = std::error::Error::source(inner).and_then(|source| source.downcast_ref::<TooLarge>()) {
+        return place(Error::TOO_LARGE, too_large.0.clone());
     }
     let message = inner.detail().map_or_else(|| inner.kind().to_string(), |detail| format!("{}: {detail}", inner.kind()));
     place(Error::FAILED, message)

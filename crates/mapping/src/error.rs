@@ -28,9 +28,12 @@ impl Error {
     pub const OUTPUT: &'static str = "MAPPING_OUTPUT";
     /// The template ran longer than any mapping may.
     pub const ENDLESS: &'static str = "MAPPING_ENDLESS";
+    /// The template built a value, or an output, larger or deeper than any mapping may.
+    pub const TOO_LARGE: &'static str = "MAPPING_TOO_LARGE";
 
     /// All of them, for the test that each has its page.
-    pub const CODES: [&'static str; 5] = [Self::FAILED, Self::UNDEFINED, Self::VALUE, Self::OUTPUT, Self::ENDLESS];
+    pub const CODES: [&'static str; 6] =
+        [Self::FAILED, Self::UNDEFINED, Self::VALUE, Self::OUTPUT, Self::ENDLESS, Self::TOO_LARGE];
 }
 
 struct Place<'a> {

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, fmt};
 use minijinja::{Environment, Value, value::Serde};
 use model::{Data, Domain, Golden, RecordKey};
 
-use crate::{Error, Problem, Tables, View, convert, engine, engine::Output};
+use crate::{Error, Problem, Tables, View, bounds, convert, engine, engine::Output};
 
 /// Templates by name (`erp/item.j2`). Shared between threads.
 pub struct Mappings {
     environment: Environment<'static>,
+    /// With their guards, as the environment has them.
     sources: BTreeMap<String, String>,
 }
 
@@ -29,12 +30,19 @@ impl Mappings {
     pub fn compile(texts: &BTreeMap<String, String>, tables: &Tables) -> Result<Self, Vec<Problem>> {
         let mut environment = engine::environment(tables);
         let mut problems = Vec::new();
+        let mut sources = BTreeMap::new();
         for (name, text) in texts {
-            if let Err(error) = environment.add_template_owned(name.clone(), text.clone()) {
-                problems.push(engine::problem(name, text, &error));
+            // As it stands first: what is wrong with it has its place there.
+            let guarded = environment
+                .template_from_named_str(name, text)
+                .and_then(|_| bounds::guarded(text, &engine::syntax()))
+                .and_then(|guarded| environment.add_template_owned(name.clone(), guarded.clone()).map(|()| guarded));
+            match guarded {
+                Ok(guarded) => _ = sources.insert(name.clone(), guarded),
+                Err(error) => problems.push(engine::problem(name, text, &error)),
             }
         }
-        if problems.is_empty() { Ok(Self { environment, sources: texts.clone() }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { environment, sources }) } else { Err(problems) }
     }
 
     #[must_use]
@@ -101,6 +109,10 @@ impl Mappings {
         let text = template
             .render(context)
             .map_err(|error| engine::translate(&error, mapping, |name| self.sources.get(name).map(String::as_str)))?;
+        if text.len() > bounds::LARGEST {
+            let message = format!("the mapping writes {} KiB, it may write {}", text.len() / 1024, bounds::LARGEST / 1024);
+            return Err(Error { code: Error::TOO_LARGE, ..failed(mapping, message) });
+        }
         Ok(text.trim().to_owned())
     }
 }

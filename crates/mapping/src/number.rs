@@ -35,7 +35,8 @@ pub(crate) fn decimal(value: &Value, point: Option<String>, thousands: Option<St
 /// A whole number of 64 bits.
 pub(crate) fn integer(value: &Value) -> Result<Value, minijinja::Error> {
     let Some(text) = scalar(value)? else { return Ok(none()) };
-    let number = exact(value, &text).filter(|number| number.normalize().scale() == 0).and_then(|number| i64::try_from(number).ok());
+    let number =
+        exact(value, &text).filter(|number| number.normalize().scale() == 0).and_then(|number| i64::try_from(number).ok());
     number.map(Value::from).ok_or_else(|| refuse(&text, format!("`{text}` is not a whole number")))
 }
 
@@ -107,9 +108,10 @@ fn plain(text: &str, point: &str, thousands: Option<&str>) -> Option<String> {
 
 /// Digits with a separator before each group of three, or without any.
 fn ungrouped<'t>(whole: &'t str, separator: Option<&str>) -> Option<Cow<'t, str>> {
-    let Some((first, groups)) = separator.and_then(|separator| Some((whole.split_once(separator)?, separator))).map(
-        |((first, rest), separator)| (first, rest.split(separator).collect::<Vec<_>>()),
-    ) else {
+    let Some((first, groups)) = separator
+        .and_then(|separator| Some((whole.split_once(separator)?, separator)))
+        .map(|((first, rest), separator)| (first, rest.split(separator).collect::<Vec<_>>()))
+    else {
         return is_digits(whole).then_some(Cow::Borrowed(whole));
     };
     // `0.123` is no group of thousands: nobody writes a zero before one.

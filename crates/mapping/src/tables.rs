@@ -1,8 +1,10 @@
-//! Side tables that a mapping may ask: a source's own (streets by address number) and the landscape's (unit codes).
+//! Side tables that a mapping may ask: a source's own (streets by address number) and the landscape's (unit codes). Keys are compared in
+//! Normalization Form C.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use minijinja::{Value, value::Object};
+use model::nfc;
 
 /// Name → key → rows. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +20,7 @@ impl Tables {
             content.insert(table.to_owned(), BTreeMap::new());
         }
         if let Some(rows) = content.get_mut(table) {
-            rows.entry(key.to_owned()).or_default().push(Value::from(minijinja::value::Serde(row)));
+            rows.entry(nfc(key).into_owned()).or_default().push(Value::from(minijinja::value::Serde(row)));
         }
     }
 
@@ -39,7 +41,7 @@ impl Tables {
 
     /// Rows under `key`; None when there is no such table.
     pub(crate) fn rows(&self, table: &str, key: &str) -> Option<&[Value]> {
-        self.0.get(table).map(|rows| rows.get(key).map_or(&[][..], Vec::as_slice))
+        self.0.get(table).map(|rows| rows.get(&*nfc(key)).map_or(&[][..], Vec::as_slice))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Record keys, slots and the one partitioner.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
 
 use crate::{Domain, clip};
@@ -12,7 +13,7 @@ pub const LONGEST_KEY: usize = 512;
 /// What an error shows of a key.
 const SHOWN: usize = 80;
 
-/// Natural key: percent-encoded components joined by `/`; an absent optional component is `*` (domain.md 4.3).
+/// Natural key: percent-encoded components in Normalization Form C, joined by `/`; an absent optional component is `*` (domain.md 4.3).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RecordKey(String);
@@ -51,7 +52,7 @@ impl RecordKey {
         if let Some(index) = components.iter().position(|component| component.is_empty()) {
             return Err(KeyError::Empty { domain, field: fields[index] });
         }
-        let encoded: Vec<String> = components.iter().map(|component| encode(component)).collect();
+        let encoded: Vec<String> = components.iter().map(|component| encode(&nfc(component))).collect();
         let key = encoded.join("/");
         if key.len() > LONGEST_KEY {
             let longest = fields.iter().zip(&encoded).max_by_key(|(_, part)| part.len());
@@ -106,6 +107,14 @@ impl fmt::Display for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The one spelling of a text that names something (Unicode's Normalization Form C): `ä` as one letter, or as `a` and a mark, is one key.
+///
+/// Letters that only look alike, upper and lower case, and full-width forms stay what they are: there a source may mean a difference.
+#[must_use]
+pub fn nfc(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
 
 fn encode(component: &str) -> String {
@@ -264,6 +273,16 @@ mod tests {
         ] {
             assert!(error.to_string().len() < 256, "{error}");
         }
+    }
+
+    #[test]
+    fn two_spellings_of_one_text_are_one_key() {
+        let (composed, decomposed) = ("Gew\u{e4}chs \u{c5}", "Gewa\u{308}chs \u{212b}");
+        let key = RecordKey::new(Domain::Item, &[composed, "A"]).unwrap();
+        assert_eq!(RecordKey::new(Domain::Item, &[decomposed, "A"]).unwrap(), key);
+        assert_eq!(RecordKey::parse(Domain::Item, "Gewa%CC%88chs%20%E2%84%AB/A").unwrap(), key, "as somebody types it");
+        assert_eq!(key.components()[0], composed);
+        assert_ne!(RecordKey::new(Domain::Item, &["\u{ff21}", "A"]), RecordKey::new(Domain::Item, &["A", "A"]));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use domain::Domain;
 pub use finding::{FINDINGS_BYTES, Finding, FindingOutcome, FindingReport, Severity, abridged};
 pub use held::{Grave, Held, HeldChange, Reason};
 pub use item::Item;
-pub use key::{KeyError, LONGEST_KEY, RecordKey, Slot, Topical, murmur2};
+pub use key::{KeyError, LONGEST_KEY, RecordKey, Slot, Topical, murmur2, nfc};
 pub use ledger::{Lease, Ledger, LedgerEntry, LedgerState};
 pub use letter::{DeadLetter, LetterClass, LetterId, LetterState, LetterStatus, Stage};
 pub use meta::{Approval, ApprovalState, ChangeId, ChangeMeta, Confirmation, Fence, GoldenMeta, Operation};

@@ -35,10 +35,7 @@ impl Secrets {
         if let Some(password) = &password {
             telemetry::secret::keep_login(config.username.as_deref().unwrap_or_default(), password);
         }
-        Ok(Self {
-            password,
-            authority: config.ca_file.as_deref().map(read).transpose()?,
-        })
+        Ok(Self { password, authority: config.ca_file.as_deref().map(read).transpose()? })
     }
 }
 

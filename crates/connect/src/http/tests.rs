@@ -40,7 +40,8 @@ async fn answer(State(seen): State<Seen>, Path((_, key)): Path<(String, String)>
         "echo" | "echo-fine" => {
             let sent = seen.lock().await.last().unwrap().1["authorization"].to_str().unwrap().to_owned();
             let escaped: String = sent.chars().map(|letter| format!("\\u{:04x}", letter as u32)).collect();
-            let body = format!(r#"{{"message": "who is {sent}?", "field": "{escaped}", "value": "{sent}", "external_id": "{sent}"}}"#);
+            let body =
+                format!(r#"{{"message": "who is {sent}?", "field": "{escaped}", "value": "{sent}", "external_id": "{sent}"}}"#);
             let location = format!("/login?was={}", sent.replace(' ', "%20"));
             let status = if key.contains("fine") { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
             (status, [("location", location), ("retry-after", sent)], body).into_response()

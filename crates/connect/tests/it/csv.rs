@@ -94,6 +94,15 @@ fn a_byte_order_mark_is_no_part_of_the_first_column() {
 #[test]
 fn the_declared_encoding_is_used_and_another_one_is_told() {
     check(b"id,name\n1,P\xfcmpe\n", &encoded(WINDOWS_1252), &["2: 1|Pümpe"]);
+    let told =
+        "ENCODING: the text is UTF-8, but windows-1252 is declared; declare `encoding: utf-8`, or write the file in windows-1252";
+    check("id,name\n1,Pümpe\n".as_bytes(), &encoded(WINDOWS_1252), &[told]);
+    check("id,größe\n1,2\n".as_bytes(), &encoded(WINDOWS_1252), &[told]);
+    let long = format!("id,name\n{}", "1,pump\n".repeat(10_000));
+    let late = [long.as_bytes(), "2,Pümpe\n".as_bytes()].concat();
+    assert_eq!(read(&late, &encoded(WINDOWS_1252), &["id"]).last().unwrap(), "10002: ENCODING -");
+    // Letters that make a valid pair by chance are no UTF-8 once one of the file is none.
+    check(b"id,name\n1,P\xfcmpe\n2,BEAUT\xc9\xae\n", &encoded(WINDOWS_1252), &["2: 1|Pümpe", "3: 2|BEAUTÉ®"]);
     check(b"id,name\n1,P\xfcmpe\n2,b\n", &comma(), &["2: ENCODING name", "3: 2|b"]);
     let utf16: Vec<u8> = "\u{feff}id,name\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     check(&utf16, &comma(), &["ENCODING: the file begins with the byte order mark of UTF-16LE, but UTF-8 is declared"]);

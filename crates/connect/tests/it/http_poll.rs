@@ -36,6 +36,15 @@ async fn behave(Path(behaviour): Path<String>, Query(asked): Query<Asked>, heade
         ("echo-token", _) => json!({"items": [], "next": sent}),
         ("echo", _) => return (StatusCode::UNAUTHORIZED, format!("<p>{}no: {sent}", " ".repeat(90))).into_response(),
         ("echo-type", _) => return ([("content-type", sent.to_owned())], "no JSON").into_response(),
+        ("long-numbers", None) => {
+            let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+            let at = r#""changed_at": "2026-11-20T08:30:00Z""#;
+            let items = format!(
+                r#"{{"items": [{{"id": 12345678901234567890123, {at}, "w": 0.1234567890123456789, "n": 12.50}},
+                    {{"id": 12345678901234567890124, {at}}}, {{"id": "C-3", {at}, "deep": {deep}}}, {{"id": "C-4", {at}}}]}}"#
+            );
+            return ([("content-type", "application/json")], items).into_response();
+        }
         ("list", None) => json!([item(1)]),
         ("no-items", None) => json!({"error": "no"}),
         ("odd-next", None) => json!({"items": [], "next": {"page": 2}}),
@@ -54,6 +63,10 @@ async fn ids(Path(behaviour): Path<String>, Query(asked): Query<Asked>) -> Respo
         ("two-pages", None) => json!({"ids": ["C-1", 2], "next": 2}),
         ("two-pages", Some("2")) => json!({"ids": ["C-3"]}),
         ("circle", _) => json!({"ids": ["C-1"], "next": "again"}),
+        ("long-numbers", _) => {
+            let ids = r#"{"ids": [12345678901234567890123, 12345678901234567890124]}"#;
+            return ([("content-type", "application/json")], ids).into_response();
+        }
         ("mixed", _) => json!({"ids": ["C-1", null]}),
         _ => return (StatusCode::BAD_GATEWAY, "try later").into_response(),
     };
@@ -135,8 +148,31 @@ async fn what_we_sent_to_be_let_in_is_neither_told_nor_taken_for_data() {
     let shown = format!("{page:?}{}", String::from_utf8_lossy(&page[0].as_ref().unwrap_err().raw));
     assert!(shown.contains("ITEM_BROKEN") && shown.contains("***") && !shown.contains("CANARY"), "{shown}");
     assert!(page[1].is_ok());
-    let Err(error) = Source::new(&Config { url: "https://mdm:hidden@host/".to_owned(), ..config }) else { panic!("it was taken") };
+    let Err(error) = Source::new(&Config { url: "https://mdm:hidden@host/".to_owned(), ..config }) else {
+        panic!("it was taken")
+    };
     assert!(!error.to_string().contains("hidden"), "{error}");
+}
+
+#[tokio::test]
+async fn numbers_keep_every_digit_and_nesting_costs_its_own_item_only() {
+    let source = source(serve().await);
+    let mut pages = source.items("long-numbers", None);
+    let page = pages.next_page(&shape()).await.unwrap().unwrap();
+    let row = page[0].as_ref().unwrap();
+    assert_eq!(
+        (&row.value["id"], &row.value["w"], &row.value["n"]),
+        (&json!("12345678901234567890123"), &json!("0.1234567890123456789"), &json!(12.5))
+    );
+    assert!(row.raw.starts_with(br#"{"id": 12345678901234567890123, "#), "as it came: {}", String::from_utf8_lossy(&row.raw));
+    assert_eq!(read_again(&row.raw, &shape()).unwrap().value, row.value);
+    assert_eq!(page[1].as_ref().unwrap().value["id"], "12345678901234567890124");
+    let broken = page[2].as_ref().unwrap_err();
+    assert_eq!((broken.fault.code, broken.fault.message.as_str()), ("ITEM_BROKEN", "it nests deeper than 64 lists and objects"));
+    assert!(page[3].is_ok());
+    let ids = source.ids("long-numbers").await.unwrap();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert!(ids.contains("12345678901234567890123"));
 }
 
 #[tokio::test]

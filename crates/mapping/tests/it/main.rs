@@ -1,6 +1,8 @@
 //! Mappings over whole records: what is taken, what is refused and how the refusal reads.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where something is wrong")]
 
+mod bounds;
+
 use std::collections::BTreeMap;
 
 use millrace_mapping::{Error, Expression, Mappings, Row, Tables, View};
@@ -77,8 +79,25 @@ fn a_number_is_read_by_its_declared_signs_or_not_at_all() {
         assert_eq!(map(body, json!({"a": written})).unwrap().net_weight.unwrap().value.to_string(), exact, "{written}");
     }
     for written in [
-        "1.5", "12.50", "1,234.50", "1234.567", "1.2345", "0.123", ".123", "1..234", "1.234.", "1,5.000", "1E+05", "1,2E+03",
-        "1\u{a0}234,5", "-12,5-", "--1", "-", "", "5,", "12 ,5",
+        "1.5",
+        "12.50",
+        "1,234.50",
+        "1234.567",
+        "1.2345",
+        "0.123",
+        ".123",
+        "1..234",
+        "1.234.",
+        "1,5.000",
+        "1E+05",
+        "1,2E+03",
+        "1\u{a0}234,5",
+        "-12,5-",
+        "--1",
+        "-",
+        "",
+        "5,",
+        "12 ,5",
     ] {
         let Err(error) = map(body, json!({"a": written})) else { panic!("`{written}` was taken") };
         assert_eq!(error.code, Error::VALUE, "{written}: {error}");
@@ -218,6 +237,32 @@ fn tables_answer_and_a_missing_code_is_named() {
 }
 
 #[test]
+fn a_record_is_found_by_either_spelling_of_its_key() {
+    let (composed, decomposed) = ("Ger\u{e4}t", "Gera\u{308}t");
+    let mut tables = Tables::default();
+    tables.insert("kinds", decomposed, &json!("TOOL"));
+    let texts = BTreeMap::from([("m.j2".to_owned(), ITEM.replace("BODY", r#""item_group": {{ row.id | lookup("kinds") }}"#))]);
+    let mappings = Mappings::compile(&texts, &tables).unwrap();
+    let map = |id: &str| mappings.to_canonical("m.j2", Domain::Item, &json!({"id": id, "rev": "A"}), "erp").unwrap();
+    assert_eq!(map(composed), map(decomposed));
+    let Data::Item(item) = map(decomposed) else { panic!("an item") };
+    assert_eq!((item.item_id.as_str(), item.item_group.as_deref()), (composed, Some("TOOL")));
+}
+
+#[test]
+fn a_decimal_goes_from_golden_to_a_payload_digit_by_digit() {
+    let weight = "1234567890123456789.123456789";
+    let (golden, key) = golden(json!({"item_id": "1", "revision": "C", "net_weight": {"value": weight, "uom": "KGM"}}));
+    let payload = |text: &str| {
+        let texts = BTreeMap::from([("p.j2".to_owned(), text.to_owned())]);
+        Mappings::compile(&texts, &Tables::default()).unwrap().to_payload("p.j2", &golden, Domain::Item, &key)
+    };
+    assert_eq!(payload("{{ item.net_weight.value }}").unwrap(), format!("\"{weight}\""));
+    assert_eq!(payload(r#"{"w": {{ item.net_weight.value | number }}}"#).unwrap(), format!("{{\"w\": {weight}}}"));
+    assert_eq!(payload("{{ item.net_weight.value | float }}").unwrap_err().code, Error::VALUE);
+}
+
+#[test]
 fn a_streams_own_tables_come_before_the_landscapes() {
     let mut tables = Tables::default();
     tables.insert("units", "ST", &json!({"code": "EA"}));
@@ -269,6 +314,33 @@ fn a_payload_sees_record_meta_and_key() {
     assert_eq!(text("p.csv.j2").unwrap(), "P/1;<&>");
     assert_eq!(text("broken.j2").unwrap_err().code, Error::OUTPUT);
     assert_eq!(text("absent.j2").unwrap_err().code, Error::FAILED);
+}
+
+#[test]
+fn a_guard_changes_neither_lines_nor_what_a_mapping_says() {
+    let text = "{% macro name(text, lang=\"en\") %}{\"lang\": {{ lang }}, \"text\": {{ text | default(\"-\") }}}{% endmacro %}{% macro each(list) %}{{ caller(list | length) }}{% endmacro %}\n\
+        {% set ns = namespace(found=false, names=[]) %}\n\
+        {% for plant in row.plants if not plant is none %}\n\
+        {% set ns.found = true %}{%- set ns.names = ns.names + [plant.name, (\"x\", \"y\")[0]] %}\n\
+        {% endfor %}\n\
+        {% set a, b = 1, [2] %}{% with c = a, d = {\"k\": [b, 3]} %}{% set text %}{{ c }}{% endset %}\n\
+        [{{ name(row.id, lang=\"de\") }}, {{ name(text=a) }}, {{ ns.found }}, {{ ns.names | list }}, {{ d.k[0] }}, {{ range(2) | list }}, \
+        {% call(x) each(row.plants) %}{{ x }}{% endcall %}, {{ \"q\" if row.id in (\"7\", \"8\") else (1, 2) }}, {{ row.plants | map(attribute=\"name\") | join(\",\") }}]\n\
+        {% endwith %}";
+    let texts =
+        BTreeMap::from([("x.j2".to_owned(), text.to_owned()), ("y.j2".to_owned(), "\n{% set x = [row.no.more] %}".to_owned())]);
+    let mappings = Mappings::compile(&texts, &Tables::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let row = json!({"id": "7", "plants": [{"name": "ulm"}, null, {"name": "pune"}]});
+    let run = |name: &str| mappings.canonical_text(name, Row { row: &row, source: "erp", tables: &Tables::default() });
+    let mut plain = millrace_mapping::environment(&Tables::default());
+    plain.set_fuel(None);
+    let plain = plain.render_named_str("x.j2", text, minijinja::context! { row => minijinja::value::Serde(&row) });
+    assert_eq!(
+        run("x.j2").map_err(|error| error.to_string()),
+        plain.map(|text| text.trim().to_owned()).map_err(|error| format!("{error:?}"))
+    );
+    let error = run("y.j2").unwrap_err();
+    assert_eq!((error.line, error.field.as_deref()), (Some(2), Some("row.no")), "{error:?}");
 }
 
 #[test]

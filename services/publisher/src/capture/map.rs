@@ -1,7 +1,7 @@
 //! From a row to what a change holds: record, key, stamp, approval, and the hash that tells whether anything changed.
 
 use connect::rows::{Fault, Row};
-use model::{Approval, ApprovalState, Data, KeyError, RecordKey, Timestamp};
+use model::{Approval, ApprovalState, Data, KeyError, RecordKey, Timestamp, nfc};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -72,9 +72,9 @@ impl Capture {
     }
 }
 
-/// `/` and `%` are escaped in a part, and so is a `!` that would make it a notice.
+/// One spelling (Normalization Form C); `/` and `%` are escaped in a part, and so is a `!` that would make it a notice.
 pub(crate) fn escape(part: &str) -> String {
-    let part = part.trim().replace('%', "%25").replace('/', "%2F");
+    let part = nfc(part.trim()).replace('%', "%25").replace('/', "%2F");
     match part.strip_prefix(NOTICE) {
         Some(rest) => format!("%21{rest}"),
         None => part,
