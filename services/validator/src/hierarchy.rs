@@ -95,6 +95,10 @@ impl Hierarchy {
         taken
     }
 
+    pub(crate) fn is_below(&self, key: &RecordKey) -> bool {
+        self.above.contains_key(key)
+    }
+
     pub(crate) fn look_at(&mut self, keys: impl IntoIterator<Item = RecordKey>) {
         self.due.extend(keys);
     }

@@ -350,7 +350,8 @@ impl Validator {
             let golden = bytes.and_then(|bytes| self.shared.reader.decode_golden(Domain::Customer, bytes).ok());
             self.hierarchy.put(key, golden.as_ref());
         }
-        self.hierarchy.look_at(first);
+        let below: Vec<RecordKey> = first.into_iter().filter(|key| self.hierarchy.is_below(key)).collect();
+        self.hierarchy.look_at(below);
         self.looked_at = self.hierarchy.take_due(AT_ONCE, |key| is_ready(slot_of(key)));
         let mut written = Vec::new();
         for key in self.looked_at.clone() {
