@@ -125,7 +125,9 @@ pub fn sentence(reason: Reason, words: &Words<'_>, now: Timestamp) -> String {
             format!("{destination} {}{asked}", unavailable(words.code, words.text, words.since, now))
         }
         Reason::Retrying => {
-            let of = if words.budget > 0 { format!(" of {}", words.budget) } else { String::new() };
+            // A record that alone makes its destination fail gets more attempts than the budget has.
+            let is_known = i64::from(words.budget) >= i64::from(words.attempts);
+            let of = if is_known { format!(" of {}", words.budget) } else { String::new() };
             let said = words.text.or(words.code).map(|said| format!(" failed, {said}")).unwrap_or_default();
             let next = words.until.map(|next| format!("; next {}", next_at(next, now))).unwrap_or_default();
             format!("attempt {}{of}{said}{next}", words.attempts)
@@ -304,6 +306,11 @@ mod tests {
                 Reason::Retrying,
                 Words { text: Some("HTTP 500: out of paper"), ..words.clone() },
                 "attempt 3 of 8 failed, HTTP 500: out of paper; next at 14:00:00 UTC",
+            ),
+            (
+                Reason::Retrying,
+                Words { attempts: 9, until: None, text: None, code: Some("HTTP_403"), ..words.clone() },
+                "attempt 9 failed, HTTP_403",
             ),
             (
                 Reason::Retrying,

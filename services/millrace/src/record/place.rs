@@ -12,6 +12,9 @@ use crate::{
     words,
 };
 
+/// A change is judged sooner than this.
+const JUDGED: std::time::Duration = std::time::Duration::from_secs(60);
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -44,13 +47,20 @@ impl Args {
         global.output().object(status, key.as_str(), || render(status, &places, answer.as_of))?;
         let there = places.iter().all(|place| matches!(text(place, "state").as_str(), "accepted" | "not_needed"));
         let golden = !at(status, "revision").is_null();
-        let newer_waits = at(status, "held").as_array().is_some_and(|held| !held.is_empty());
+        let newer_waits = at(status, "held").as_array().is_some_and(|held| !held.is_empty()) || !at(status, "unjudged").is_null();
         Ok(if there && golden && !newer_waits { Done::Yes } else { Done::No })
     }
 }
 
 fn render(status: &Value, places: &[Value], now: Timestamp) -> String {
     let mut lines = vec![head(status, now)];
+    let unjudged = at(status, "unjudged");
+    if let Some(captured) = output::instant(unjudged, "captured_at") {
+        let overdue = now.since(captured) > JUDGED;
+        let asks = if overdue { "; does the validator run?   (millrace doctor)" } else { "" };
+        let (source, captured) = (text(unjudged, "source"), words::clock(captured, now));
+        lines.push(format!("captured {source}: {captured} UTC, not judged yet{asks}"));
+    }
     for held in at(status, "held").as_array().into_iter().flatten() {
         let until = output::instant(held, "until").map(|until| format!(", at most until {} UTC", words::clock(until, now)));
         let since = output::instant(held, "since").map(|since| format!(", since {} UTC", words::clock(since, now)));

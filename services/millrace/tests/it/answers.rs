@@ -12,6 +12,7 @@ pub(crate) fn answer(method: &Method, path: &str, query: &str, body: &Value) -> 
         ("GET", "records/item/status") if query.contains("9999") => problem(404, "NOT_FOUND", "no source has sent item 9999/A"),
         ("GET", "records/item/status") if query.contains("4712") => (200, held()),
         ("GET", "records/item/status") if query.contains("4812") => (200, given_up()),
+        ("GET", "records/item/status") if query.contains("4813") => (200, unjudged()),
         ("GET", "records/item/status") if query.contains("4811") => (200, retrying()),
         ("GET", "records/item/status") if query.contains("4810") => (200, everywhere()),
         ("GET", "records/item/status") => (200, status()),
@@ -161,6 +162,11 @@ fn retrying() -> Value {
               "why": "attempt 3 of 8 failed, HTTP 500: out of paper; next at 12:00:09 UTC", "turn": "plant Ulm", "attempts": 3,
               "waiting_since": "2026-11-25T11:59:00Z", "deadline": "2026-11-25T12:00:00Z", "late": false, "blocked": null },
         ] })
+}
+
+fn unjudged() -> Value {
+    json!({ "domain": "item", "key": "4813/A", "revision": null, "accepted_at": null, "deleted": false, "destinations": [],
+        "held": [], "letters": [], "unjudged": { "source": "erp", "captured_at": "2026-11-25T11:58:00Z" } })
 }
 
 fn given_up() -> Value {

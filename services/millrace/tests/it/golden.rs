@@ -48,6 +48,7 @@ fn a_record_is_shown_found_placed_and_traced() {
             "record where item 4810/A",
             "record where item 4811/A",
             "record where item 4812/A",
+            "record where item 4813/A",
             "record where item 4712/A",
             "record where item 9999/A",
             "record where item 4711",

@@ -75,6 +75,19 @@ fn destination_state(status: Option<&DestinationStatus>) -> DestinationState {
 pub(crate) const NEEDED: &str = "(w.kind = 1 OR ifnull(l.accepted IS NOT NULL AND
     (CASE WHEN l.accepted >= w.revision THEN w.kind = 2 ELSE l.state <> 'DELETED' END), 0))";
 
+/// Whether nothing became of a `change c`: neither golden, nor held, nor refused, nor older than what is golden or deleted.
+pub(crate) const UNJUDGED: &str = r#"NOT EXISTS (SELECT 1 FROM revision r WHERE r.domain = c.domain AND r.key = c.key AND
+      (r.change_id = c.change_id OR
+        (json_extract(r.meta, '$.fence."' || c.source || '".epoch'), json_extract(r.meta, '$.fence."' || c.source || '".sequence'))
+          >= (json_extract(c.meta, '$.source_epoch'), json_extract(c.meta, '$.source_sequence'))))
+    AND NOT EXISTS (SELECT 1 FROM grave g WHERE g.domain = c.domain AND g.key = c.key AND
+        (json_extract(g.fence, '$."' || c.source || '".epoch'), json_extract(g.fence, '$."' || c.source || '".sequence'))
+          >= (json_extract(c.meta, '$.source_epoch'), json_extract(c.meta, '$.source_sequence')))
+    AND NOT EXISTS (SELECT 1 FROM held h WHERE h.domain = c.domain AND h.key = c.key AND h.source = c.source)
+    AND NOT EXISTS (SELECT 1 FROM finding f WHERE f.domain = c.domain AND f.key = c.key AND f.change_id = c.change_id)
+    AND NOT EXISTS (SELECT 1 FROM letter_status s WHERE s.domain = c.domain AND s.key = c.key AND s.stage = 'VALIDATE'
+        AND json_extract(s.body, '$.change_id') = c.change_id)"#;
+
 /// One key's line in a ledger.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerRow {

@@ -148,6 +148,24 @@ async fn changes_that_nobody_judges_are_told_and_repeats_of_what_is_golden_are_n
 }
 
 #[tokio::test]
+async fn a_record_that_was_captured_and_not_judged_is_no_stranger() {
+    let fixture = Fixture::new();
+    let mut log = Log::default();
+    log.golden("4711/C", 1, "RAW", 0).golden("4712/A", 1, "RAW", 1);
+    log.records.pop();
+    fixture.open().apply(&log.records).unwrap();
+    for (item, is_unjudged) in [("4711/C", false), ("4712/A", true)] {
+        let fleet = std::sync::Arc::clone(&fixture.fleet);
+        let reads = fixture.reads();
+        let status = reads
+            .ask(move |sql| tracker::store::query::records::status(sql, &fleet, model::Domain::Item, item, at(9)))
+            .await
+            .unwrap();
+        assert_eq!((status.unjudged.is_some(), status.is_unheard_of()), (is_unjudged, false), "{item}");
+    }
+}
+
+#[tokio::test]
 async fn a_discarded_letter_is_told_while_the_plant_lacks_the_record() {
     let mut log = Log::default();
     log.golden("4711/C", 1, "RAW", 0);

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{LedgerRow, NEEDED, destination, destination_state, instant, json, ledger, parse_symbol, row, rows};
+use super::{LedgerRow, NEEDED, UNJUDGED, destination, destination_state, instant, json, ledger, parse_symbol, row, rows};
 use crate::{
     fleet::{Fleet, Served},
     store::Error,
@@ -100,6 +100,13 @@ pub struct Event {
     pub text: String,
 }
 
+/// A change that was captured and waits for the validator.
+#[derive(Serialize)]
+pub struct Unjudged {
+    pub source: String,
+    pub captured_at: Timestamp,
+}
+
 /// `…/status`.
 #[derive(Serialize)]
 pub struct Status {
@@ -109,6 +116,8 @@ pub struct Status {
     pub accepted_at: Option<Timestamp>,
     pub valid_from: Option<model::Date>,
     pub deleted: bool,
+    /// The newest change, if nothing became of it yet.
+    pub unjudged: Option<Unjudged>,
     pub held: Vec<HeldRow>,
     /// Open letters of sources and validator about this key: a proposal that never became golden.
     pub letters: Vec<model::LetterStatus>,
@@ -119,7 +128,7 @@ impl Status {
     /// Nothing was ever heard of this key.
     #[must_use]
     pub fn is_unheard_of(&self) -> bool {
-        self.revision.is_none() && self.held.is_empty() && self.letters.is_empty()
+        self.revision.is_none() && self.held.is_empty() && self.letters.is_empty() && self.unjudged.is_none()
     }
 
     /// The destinations that should have the record.
@@ -233,10 +242,23 @@ pub fn status(sql: &Connection, fleet: &Fleet, domain: Domain, key: &str, now: T
         accepted_at: golden.as_ref().map(|golden| golden.meta.accepted_at),
         valid_from: golden.as_ref().and_then(|golden| golden.meta.valid_from),
         deleted: golden.as_ref().is_some_and(|golden| golden.data.is_none()),
+        unjudged: unjudged(sql, domain, key)?,
         held: held(sql, fleet, domain, key, now)?,
         letters: letters.iter().map(|body| json(body)).collect::<Result<_, _>>()?,
         destinations,
     })
+}
+
+fn unjudged(sql: &Connection, domain: Domain, key: &str) -> Result<Option<Unjudged>, Error> {
+    row(
+        sql,
+        &format!(
+            "SELECT source, captured_at FROM (SELECT * FROM change WHERE domain = ? AND key = ? ORDER BY captured_at DESC LIMIT 1) c
+             WHERE {UNJUDGED}"
+        ),
+        [domain.name(), key],
+        |row| Ok(Unjudged { source: row.get(0)?, captured_at: Timestamp::from_micros(row.get(1)?) }),
+    )
 }
 
 fn held(sql: &Connection, fleet: &Fleet, domain: Domain, key: &str, now: Timestamp) -> Result<Vec<HeldRow>, Error> {

@@ -10,7 +10,7 @@ use crate::{
     store::{
         Error,
         query::{
-            NEEDED, json,
+            NEEDED, UNJUDGED, json,
             overview::Standings,
             parse_symbol,
             records::{self, Standpoint},
@@ -25,7 +25,7 @@ const RETRYING: i64 = 30_000_000;
 /// The validator looks at what it holds more often than this.
 const OVERDUE: i64 = 30_000_000;
 /// A change is judged sooner than this.
-const UNJUDGED: i64 = 60_000_000;
+const JUDGED: i64 = 60_000_000;
 /// So many of the newest changes are looked at: a validator that stands still leaves all of them.
 const NEWEST: i64 = 200;
 
@@ -186,21 +186,12 @@ impl Desk<'_> {
     pub(super) fn unjudged(&mut self) -> Result<(), Error> {
         let found = rows(
             self.sql,
-            "SELECT domain, key, source, captured_at FROM
-               (SELECT * FROM change WHERE captured_at < ? ORDER BY captured_at DESC LIMIT ?) c
-             WHERE NOT EXISTS (SELECT 1 FROM revision r WHERE r.domain = c.domain AND r.key = c.key AND (r.change_id = c.change_id
-                 OR (json_extract(r.meta, '$.fence.\"' || c.source || '\".epoch'),
-                     json_extract(r.meta, '$.fence.\"' || c.source || '\".sequence'))
-                   >= (json_extract(c.meta, '$.source_epoch'), json_extract(c.meta, '$.source_sequence'))))
-               AND NOT EXISTS (SELECT 1 FROM grave g WHERE g.domain = c.domain AND g.key = c.key
-                 AND (json_extract(g.fence, '$.\"' || c.source || '\".epoch'), json_extract(g.fence, '$.\"' || c.source || '\".sequence'))
-                   >= (json_extract(c.meta, '$.source_epoch'), json_extract(c.meta, '$.source_sequence')))
-               AND NOT EXISTS (SELECT 1 FROM held h WHERE h.domain = c.domain AND h.key = c.key AND h.source = c.source)
-               AND NOT EXISTS (SELECT 1 FROM finding f WHERE f.domain = c.domain AND f.key = c.key AND f.change_id = c.change_id)
-               AND NOT EXISTS (SELECT 1 FROM letter_status s WHERE s.domain = c.domain AND s.key = c.key
-                 AND s.stage = 'VALIDATE' AND json_extract(s.body, '$.change_id') = c.change_id)
-             ORDER BY captured_at",
-            params![self.now.micros() - UNJUDGED, NEWEST],
+            &format!(
+                "SELECT domain, key, source, captured_at FROM
+                   (SELECT * FROM change WHERE captured_at < ? ORDER BY captured_at DESC LIMIT ?) c
+                 WHERE {UNJUDGED} ORDER BY captured_at"
+            ),
+            params![self.now.micros() - JUDGED, NEWEST],
             |row| {
                 let record = (row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?);
                 Ok((record, Timestamp::from_micros(row.get(3)?)))
