@@ -31,7 +31,8 @@ const REMEMBERED: usize = 8;
 /// What is remembered of a record that failed, until it is accepted or parked. It travels with the record's calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Suspicion {
-    /// The destination's count of answers at the last failure.
+    /// The destination's count of answers at the first and at the last failure.
+    first: u64,
     at: u64,
     /// Failures in all.
     pub(crate) failures: u32,
@@ -42,6 +43,12 @@ pub struct Suspicion {
     since: Timestamp,
 }
 
+impl Suspicion {
+    fn new(at: u64, since: Timestamp) -> Self {
+        Self { first: at, at, failures: 0, own: 0, obeyed: 0, since }
+    }
+}
+
 /// Who is to blame for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -49,7 +56,7 @@ pub enum Fault {
     AsAnswered,
     /// The destination's, whatever the answer says: nobody is served, or everybody is refused alike.
     Destination,
-    /// Not decided: others were served since the record's last failure.
+    /// Not decided: others were served since the record failed first, so it waits by itself.
     Open,
     /// The record's, whatever the answer says. Where it is proven, the record is parked.
     Record { is_proven: bool },
@@ -132,7 +139,7 @@ impl Blame {
         let is_own = served >= WITNESSES && !is_alike;
         let is_first = served < WITNESSES;
         remember(kind, (key.clone(), self.answers, is_first), |of| of.0 == *key);
-        let mut suspicion = before.cloned().unwrap_or(Suspicion { at: 0, failures: 0, own: 0, obeyed: 0, since: now });
+        let mut suspicion = before.cloned().unwrap_or(Suspicion::new(self.answers, now));
         suspicion.at = self.answers;
         suspicion.failures = suspicion.failures.saturating_add(1);
         if is_alike {
@@ -145,7 +152,7 @@ impl Blame {
         } else if is_own {
             suspicion.own += 1;
             Fault::Record { is_proven: suspicion.own >= FAILURES && now.since(suspicion.since) >= PERIOD }
-        } else if served > 0 {
+        } else if self.served_since(key, suspicion.first) > 0 {
             Fault::Open
         } else {
             Fault::Destination
@@ -180,7 +187,7 @@ impl Blame {
         if keys < REFUSED_ALIKE && !is_wrong_address {
             return (Fault::AsAnswered, None);
         }
-        let before = before.cloned().unwrap_or(Suspicion { at: 0, failures: 0, own: 0, obeyed: 0, since: now });
+        let before = before.cloned().unwrap_or(Suspicion::new(self.answers, now));
         (Fault::Destination, Some(Suspicion { at: self.answers, failures: before.failures.saturating_add(1), ..before }))
     }
 

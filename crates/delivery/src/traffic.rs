@@ -225,11 +225,16 @@ impl Traffic {
         self.in_flight -= 1;
         let was_down = self.breaker.open_since().is_some();
         let (fault, suspicion) = self.blame.judge(key, answer, before, now);
-        let is_own = matches!(fault, Fault::Record { .. });
+        let is_own = match fault {
+            Fault::Record { .. } => true,
+            // One record that others were served beside does not take the destination down alone.
+            Fault::Open => answer.class == AnswerClass::Destination && self.culprits.iter().all(|culprit| culprit == key),
+            Fault::AsAnswered | Fault::Destination => false,
+        };
         let is_held_refusal = answer.class == AnswerClass::Permanent && fault == Fault::Destination;
         let class = if is_held_refusal { AnswerClass::Destination } else { answer.class };
         let changed = if is_own {
-            // It says nothing about the destination.
+            // It says nothing of the destination.
             if permit.is_probe {
                 self.breaker.probe_lost(now);
             }

@@ -1,12 +1,26 @@
 //! A sink alone: golden records are written by hand, the plant only counts and does not mend.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use avro::{Schema, subject};
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::put,
+};
 use devstack::{
     Mes, Stack, StackOptions,
-    mes::{Counts, Manners, MesOptions},
+    mes::{Counts, Manners, MesOptions, Mode},
 };
 use kafka::Producer;
 use millrace_e2e::{Look, landscape, until};
@@ -407,6 +421,111 @@ async fn what_cannot_be_read_becomes_a_letter_and_stops_nobody() -> Result<()> {
     }
     world.delivered().await?;
     world.promises().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_comes_back_after_a_lost_answer_and_a_kill_is_called_again() -> Result<()> {
+    let mut world = World::start().await?;
+    world.item("back", "one", "RELEASED").await?;
+    world.ledger_state("back", LedgerState::Clear).await?;
+    world.plant()?.set_mode(Mode::Lost)?;
+    world.item("back", "two", "RELEASED").await?;
+    let there = |world: &World| -> Result<(i64, String)> {
+        let stored = world.plant()?.record("item", "back/A").context("it was there")?;
+        Ok((stored.revision, stored.body.map(|body| body.to_string()).unwrap_or_default()))
+    };
+    until("the plant to apply what it does not answer", PATIENCE, || async {
+        let (revision, _) = there(&world).map_err(|error| error.to_string())?;
+        if revision == 2 { Ok(()) } else { Err(format!("revision {revision}")) }
+    })
+    .await?;
+    world.stack.fleet.kill("sink-plant")?;
+    world.item("back", "one", "RELEASED").await?;
+    world.plant()?.set_mode(Mode::Up)?;
+    world.stack.fleet.start_again("sink-plant")?;
+    world.ready()?;
+    until("the ledger to know of revision 3", PATIENCE, || async {
+        let ledger = world.look.ledger(PLANT).await.map_err(|error| error.to_string())?;
+        let entry = ledger.get("item/back/A").and_then(|entry| entry.accepted.as_ref());
+        if entry.is_some_and(|accepted| accepted.revision == 3) { Ok(()) } else { Err(format!("{entry:?}")) }
+    })
+    .await?;
+    let (revision, body) = there(&world)?;
+    ensure!(revision == 3 && body.contains("\"one\""), "a yes for what the plant does not hold: {revision} {body}");
+    world.promises().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plant_of_a_former_life_is_a_conflict_and_a_replay_gets_through() -> Result<()> {
+    let mes = Mes::start(MesOptions { name: PLANT.to_owned(), ..MesOptions::default() })?;
+    let put = reqwest::Client::new().put(format!("{}/item/old/A", mes.url()));
+    let put = put.header("Millrace-Revision", 999).header("Idempotency-Key", "of a former life").body(r#"{"id": "old"}"#);
+    ensure!(put.send().await?.status().is_success(), "the plant of a former life");
+    let mut world = World::prepare().await?;
+    world.own_plant = Some(mes);
+    world.serve()?;
+    world.item("old", "one", "RELEASED").await?;
+    world.ledger_state("old", LedgerState::Parked).await?;
+    let letters = world.look.letters(PLANT).await?;
+    ensure!(letters.len() == 1 && letters[0].code == "REVISION_AHEAD", "{letters:?}");
+    world.command(Act::Replay, Some("old"), Some(letters[0].id.clone())).await?;
+    world.ledger_state("old", LedgerState::Clear).await?;
+    world.item("old", "two", "RELEASED").await?;
+    until("the plant to hold the second one", PATIENCE, || async {
+        let stored = world.plant().map_err(|error| error.to_string())?.record("item", "old/A").ok_or("gone")?;
+        let is_second = stored.body.as_ref().is_some_and(|body| body.to_string().contains("two"));
+        if stored.revision == 1001 && is_second { Ok(()) } else { Err(format!("{stored:?}")) }
+    })
+    .await
+}
+
+/// Something in front of a plant.
+#[derive(Default)]
+struct Gateway {
+    leads_nowhere: AtomicBool,
+}
+
+async fn through(State(gateway): State<Arc<Gateway>>, Path((_, key)): Path<(String, String)>, headers: HeaderMap) -> Response {
+    if gateway.leads_nowhere.load(Ordering::Relaxed) {
+        return (StatusCode::NOT_FOUND, Json(json!({"message": "no such service"}))).into_response();
+    }
+    if key.starts_with("stopped") {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let revision = headers.get("millrace-revision").and_then(|value| value.to_str().ok()?.parse::<i64>().ok());
+    Json(json!({"revision": revision})).into_response()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_address_makes_no_letters_and_one_record_that_a_gateway_stops_keeps_no_other_waiting() -> Result<()> {
+    let gateway = Arc::new(Gateway { leads_nowhere: AtomicBool::new(true) });
+    let router = Router::new().route("/{domain}/{*key}", put(through)).with_state(Arc::clone(&gateway));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let mut world = World::prepare().await?;
+    for id in 0..17 {
+        world.item(&format!("i{id}"), "one", "RELEASED").await?;
+    }
+    world.stack.fleet.sink(PLANT, &url)?;
+    world.ready()?;
+    let is_in = |world: &World, state: &str| -> Result<(), String> {
+        let metrics = world.stack.fleet.metrics("sink-plant").map_err(|error| error.to_string())?;
+        let is_in = metrics.contains(&format!("millrace_destination_state{{destination=\"plant\",state=\"{state}\"}} 1"));
+        if is_in { Ok(()) } else { Err(format!("it is not {state}")) }
+    };
+    until("the sink to name the destination", PATIENCE, || async { is_in(&world, "unavailable") }).await?;
+    gateway.leads_nowhere.store(false, Ordering::Relaxed);
+    for id in 0..17 {
+        world.ledger_state(&format!("i{id}"), LedgerState::Clear).await?;
+    }
+    ensure!(world.look.letters(PLANT).await?.is_empty(), "letters of a wrong address");
+
+    world.item("stopped", "one", "RELEASED").await?;
+    until("the one record to take it down", PATIENCE, || async { is_in(&world, "unavailable") }).await?;
+    world.item("healthy", "one", "RELEASED").await?;
+    world.ledger_state("healthy", LedgerState::Clear).await?;
+    until("the sink to see that it serves others", PATIENCE, || async { is_in(&world, "ok") }).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
