@@ -257,7 +257,7 @@ fn clip(text: &str, bytes: usize) -> String {
 }
 
 /// `Retry-After`: seconds, or a date.
-fn wait(text: &str, now: Timestamp) -> Option<Duration> {
+pub(crate) fn wait(text: &str, now: Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }

@@ -172,6 +172,8 @@ declare! {
         "A revision accepted before arrived again from another change.";
     seconds SOURCE_LAST_SUCCESS "millrace_source_last_success_timestamp_seconds" ["source"] by ["publisher"] steady
         "When the last complete capture pass ended, Unix time; an empty pass counts. Before the first one: when the publisher began.";
+    seconds SOURCE_CURSOR "millrace_source_cursor_timestamp_seconds" ["source", "stream"] by ["publisher"] event
+        "Stamp from which a polled stream is read on, Unix time; later than now, nothing new would be read.";
     counter REGISTRY_REQUESTS "millrace_registry_requests_total" ["operation", "outcome"]
         by ["publisher", "validator", "sink", "replayer", "tracker"] steady
         "Requests to the schema registry.";

@@ -9,10 +9,11 @@ use avro::{Schema, TopicSpec};
 use connect::file::Folder;
 use kafka::{Producer, Transactor};
 use landscape::SourceConnector;
-use model::{Domain, StreamStatus, Timestamp};
+use model::{Domain, StreamStatus};
 use service::{CancellationToken, Context, Exit, Health};
 
 use crate::{
+    backoff::Waiting,
     capture::Capture,
     command::Commands,
     config::{self, Args},
@@ -44,11 +45,18 @@ enum Connector {
 }
 
 impl Connector {
-    /// When a source that could not be read is asked again; none where it is looked at all the time.
-    fn next_at(&self) -> Option<Timestamp> {
+    fn files(&mut self) -> Option<&mut Files> {
+        match self {
+            Connector::Files(files) => Some(files),
+            Connector::Poll(_) => None,
+        }
+    }
+
+    /// Why and until when the source is left alone.
+    fn waiting(&self) -> Option<&Waiting> {
         match self {
             Connector::Files(_) => None,
-            Connector::Poll(poll) => Some(writer::now().plus(poll.next_in())),
+            Connector::Poll(poll) => poll.waiting(),
         }
     }
 }
@@ -74,7 +82,7 @@ impl service::App for App {
 
     async fn build(context: Context<Args>) -> Result<Self, Exit> {
         let source = config::source(&context)?;
-        let connector = connector(&context, &source.connector)?;
+        let connector = connector(&context, &source.connector, source.streams.len())?;
         let client_id = format!("millrace-publisher-{}", context.args.source);
         let client = kafka::Client::of(&context.landscape.kafka, &context.brokers, client_id)
             .expecting(context.grants(&format!("publisher-{}", context.args.source)));
@@ -130,16 +138,16 @@ impl service::App for App {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 record = self.commands.next() => {
-                    let files = match &mut self.connector {
-                        Connector::Files(files) => Some(files),
-                        Connector::Poll(_) => None,
-                    };
-                    self.commands.obey(record, &mut self.capture, &mut self.writer, files).await.map(|()| false)
+                    self.commands.obey(record, &mut self.capture, &mut self.writer, self.connector.files()).await?;
+                    Ok(false)
                 }
-                _ = turns.tick() => match &mut self.connector {
-                    Connector::Files(files) => files.turn(&mut self.capture, &mut self.writer, &stop).await.map(|()| true),
-                    Connector::Poll(poll) => poll.turn(&mut self.capture, &mut self.writer, &stop).await,
-                },
+                _ = turns.tick() => {
+                    self.commands.try_again(&mut self.capture, &mut self.writer, self.connector.files()).await?;
+                    match &mut self.connector {
+                        Connector::Files(files) => files.turn(&mut self.capture, &mut self.writer, &stop).await.map(|()| true),
+                        Connector::Poll(poll) => poll.turn(&mut self.capture, &mut self.writer, &stop).await,
+                    }
+                }
             };
             self.health.tick();
             let name = self.capture.source().name.clone();
@@ -155,22 +163,24 @@ impl service::App for App {
                 Err(Trouble::Source(trouble)) => {
                     // What was read before the trouble is good: nothing of it waits for the source.
                     self.writer.commit(self.capture.batch()).await?;
-                    complaint.tell(&name, &trouble.to_string());
-                    self.board.failed(trouble.to_string().trim_start_matches("source: "), self.connector.next_at());
-                    self.health.not_ready("source", trouble.to_string());
+                    let waiting = self.connector.waiting();
+                    complaint.tell(&name, &trouble.to_string(), waiting);
+                    self.board.failed(trouble.to_string().trim_start_matches("source: "), waiting.map(|waiting| waiting.until));
+                    let until = waiting.map(|waiting| format!("; it is asked again at {}", waiting.until)).unwrap_or_default();
+                    self.health.not_ready("source", format!("{trouble}{until}"));
                 }
             }
         }
     }
 }
 
-fn connector(context: &Context<Args>, declared: &SourceConnector) -> Result<Connector, Exit> {
+fn connector(context: &Context<Args>, declared: &SourceConnector, streams: usize) -> Result<Connector, Exit> {
     match declared {
         SourceConnector::File { folder, after, settle } => {
             let folder = config::folder(context, folder.as_deref())?;
             Ok(Connector::Files(Files::new(Folder::new(folder, *settle), *after)))
         }
-        SourceConnector::HttpPoll { .. } => Ok(Connector::Poll(Poll::new(config::http(context, declared)?, declared))),
+        SourceConnector::HttpPoll { .. } => Ok(Connector::Poll(Poll::new(config::http(context, declared)?, declared, streams))),
     }
 }
 

@@ -21,6 +21,7 @@ mod trace;
 
 use map::Mapped;
 pub(crate) use map::escape;
+use pass::Deferred;
 pub(crate) use pass::{Batch, Pass, Tally};
 
 use crate::{
@@ -117,8 +118,10 @@ impl Capture {
 
     /// Which commands are done, durable with what they caused.
     pub(crate) fn move_commands(&mut self, position: String) {
-        let entry = self.memory.move_commands(position);
-        self.enter(entry);
+        if self.memory.commands() != Some(&position) {
+            let entry = self.memory.move_commands(position);
+            self.enter(entry);
+        }
     }
 
     /// The next pass sends this key, whatever was sent before.
@@ -214,10 +217,30 @@ impl Capture {
     /// Rows whose record was taken are tried once more, after the deletes; what is still taken becomes a letter.
     pub(crate) fn finish(&mut self, pass: &mut Pass, now: Timestamp) {
         pass.is_final = true;
-        for row in std::mem::take(&mut pass.deferred) {
-            self.take_row(pass, row, now);
+        let mut waiting = std::mem::take(&mut pass.deferred);
+        while let Some(last) = waiting.pop() {
+            // Whoever stands for the record and moves, too, moves first.
+            let mut moves = vec![last];
+            while let Some(by) = self.holder(pass.stream, &moves[moves.len() - 1].key) {
+                if moves.iter().any(|other| other.source_key == by) {
+                    // In a circle nobody can: one gives up its record, and gets its new one at last.
+                    self.delete(pass, &by, now);
+                    break;
+                }
+                let Some(index) = waiting.iter().position(|other| other.source_key == by) else { break };
+                moves.push(waiting.swap_remove(index));
+            }
+            for moving in moves.into_iter().rev() {
+                self.take_row(pass, moving.row, now);
+            }
         }
         self.close_notices(pass);
+    }
+
+    /// The source key of this stream that stands for a record.
+    fn holder(&self, stream: usize, key: &RecordKey) -> Option<String> {
+        let (of, by) = self.memory.holder(self.domain(stream), key)?;
+        (of == stream).then(|| by.to_owned())
     }
 
     /// A file, or a row without key, that was at fault and no longer is: one of the changes that the pass sent closes its letter.
@@ -246,12 +269,15 @@ impl Capture {
             return;
         };
         let is_again = !pass.seen.insert(source_key.clone()) && !pass.is_final;
+        if is_again {
+            pass.deferred.retain(|deferred| deferred.source_key != source_key);
+        }
         if is_again && pass.columns.is_some() && self.stream(pass.stream).content == Content::Full {
             let fault = Fault::new("KEY_TWICE", format!("another row of this file has the key `{source_key}` too"));
             self.refuse_row_only(pass, &row, &fault.observed(&source_key), now);
             return;
         }
-        let mapped = match self.map(pass, &row) {
+        let mapped = match self.map(pass, &row, now) {
             Ok(mapped) => mapped,
             Err(fault) => return self.refuse_key(pass, &row, &source_key, None, &fault, now),
         };
@@ -265,7 +291,7 @@ impl Capture {
         };
         match self.memory.decide(&candidate) {
             Decision::Duplicate => self.count(pass, "duplicate"),
-            Decision::Taken { .. } if self.may_defer(pass) => pass.deferred.push(row),
+            Decision::Taken { .. } if self.may_defer(pass) => pass.deferred.push(Deferred { source_key, key: mapped.key, row }),
             Decision::Taken { by } => {
                 let fault = Fault::new("KEY_TAKEN", format!("record `{}` already comes from the source key `{by}`", mapped.key))
                     .observed(&by);
@@ -278,15 +304,16 @@ impl Capture {
     fn send(&mut self, pass: &mut Pass, row: &Row, candidate: &Candidate<'_>, mapped: &Mapped, mut next: Next) {
         let now = candidate.now;
         let version = mapped.stamp.map_or_else(|| pass.name.clone(), |stamp| stamp.to_string());
-        if mapped.is_echo {
-            let entry = self.memory.remember(candidate, next.sequence, &version);
-            self.enter(entry);
+        // An echo changes nothing, so it moves no record, closes no letter and brings nothing back.
+        if mapped.is_echo && next.leaves.is_none() && next.closes.is_none() && !next.comes_back {
+            self.remember(candidate, mapped, next.sequence, &pass.name);
             return self.count(pass, "echo");
         }
         let shown = mapped.version.as_deref().unwrap_or(&version);
         let meta = ChangeMeta {
             operation: if pass.is_first { Operation::Snapshot } else { Operation::Upsert },
-            occurred_at: mapped.stamp.unwrap_or(if pass.is_first { now } else { pass.changed_at.min(now) }),
+            // What the source dates ahead of our clock happened no later than now: a deadline counts from here.
+            occurred_at: mapped.stamp.unwrap_or(if pass.is_first { now } else { pass.changed_at }).min(now),
             author: mapped.author.clone(),
             approval: mapped.approval.clone(),
             ..self.meta(pass, candidate.source_key, shown, now, &next)
@@ -303,15 +330,22 @@ impl Capture {
             return self.refuse_key(pass, row, candidate.source_key, Some(mapped.key.clone()), &fault, now);
         }
         if let Some(old) = next.leaves.take() {
-            let leaving = Next { sequence: next.sequence, leaves: None, closes: None };
+            let leaving = Next { sequence: next.sequence, leaves: None, closes: None, comes_back: false };
             let meta = self.meta(pass, candidate.source_key, shown, now, &leaving);
             let meta = ChangeMeta { operation: Operation::Delete, occurred_at: change.meta.occurred_at, ..meta };
             self.push_change(pass, &old, Change { meta, data: None });
         }
         self.publish(pass, &mapped.key, change, outgoing);
-        let entry = self.memory.remember(candidate, next.sequence, &version);
-        self.enter(entry);
+        self.remember(candidate, mapped, next.sequence, &pass.name);
         self.count(pass, "ok");
+    }
+
+    /// A stamp ahead of our clock is remembered as now: the next one is compared with it, and nobody waits until then.
+    fn remember(&mut self, candidate: &Candidate<'_>, mapped: &Mapped, sequence: i64, name: &str) {
+        let version = mapped.stamp.map_or_else(|| name.to_owned(), |stamp| stamp.min(candidate.now).to_string());
+        for entry in self.memory.remember(candidate, sequence, &version) {
+            self.enter(entry);
+        }
     }
 
     fn take_broken(&mut self, pass: &mut Pass, broken: &Broken, now: Timestamp) {
@@ -507,3 +541,6 @@ fn row_notice(pass: &Pass, raw: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod driver;

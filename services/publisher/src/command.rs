@@ -3,12 +3,15 @@
 //! A command that names a letter maps the letter's row anew, unless a later good row of that key came. One without a letter, or
 //! about a whole file, lets the next pass read everything again and send that key whatever was sent before.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use connect::{csv, http_poll};
 use kafka::{FollowConfig, Followed, Follower, Record, Start};
 use landscape::Input;
-use model::{Act, Command, DeadLetter, LetterId, Slot, Stage};
+use model::{Act, Command, DeadLetter, LetterId, Slot, Stage, Transient};
 use service::{CancellationToken, Exit};
 use telemetry::trace::{TRACEPARENT, TraceContext};
 use tokio::sync::mpsc;
@@ -19,14 +22,23 @@ use crate::{
     memory::NOTICE,
     poll,
     position::{self, CommandPosition, FilePosition},
-    writer::{Writer, now},
+    queue::Queue,
+    writer::{Undecoded, Writer, now},
 };
+
+const PART: &str = "commands";
+/// Between two attempts at commands that wait.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The commands of one source.
 pub(crate) struct Commands {
     records: mpsc::Receiver<Followed>,
     dlq_topic: String,
     slots: u32,
+    queue: Queue,
+    tried: Instant,
+    /// Why the last one waits, so that it is said once.
+    told: Option<String>,
 }
 
 impl Commands {
@@ -40,18 +52,21 @@ impl Commands {
     ) -> Result<Self, Exit> {
         let source = &capture.source().name;
         let done: CommandPosition = position::read(capture.memory.commands());
-        let start = if done.is_empty() { Start::Beginning } else { Start::Offsets(done) };
+        let start = if done.is_empty() { Start::Beginning } else { Start::Offsets(done.clone()) };
         let config = FollowConfig {
             client: writer.client.clone(),
             group: writer.group.clone(),
             topics: vec![(topics.command(source), start)],
         };
         let records = Follower::spawn(config, stop).map_err(Exit::died)?;
-        Ok(Self { records, dlq_topic: topics.dlq(source), slots })
+        Ok(Self { records, dlq_topic: topics.dlq(source), slots, queue: Queue::new(done), tried: Instant::now(), told: None })
     }
 
-    /// The next command, as a record. Never answers once the follower has ended.
+    /// The next command, as a record. Never answers once the follower has ended, or while too many wait.
     pub(crate) async fn next(&mut self) -> Record {
+        if self.queue.is_full() {
+            return std::future::pending().await;
+        }
         loop {
             match self.records.recv().await {
                 Some(Followed::Record(record)) => return record,
@@ -61,35 +76,88 @@ impl Commands {
         }
     }
 
-    /// Does what the command says; durable with the position behind it.
+    /// Does what the command says; durable with the position behind it. What it needs and cannot have now is waited for.
     pub(crate) async fn obey(
-        &self,
+        &mut self,
         record: Record,
         capture: &mut Capture,
         writer: &mut Writer,
         files: Option<&mut Files>,
-    ) -> Result<(), Trouble> {
-        let command = match &record.value {
-            None => None,
-            Some(value) => match writer.decode::<Command>(value).await {
-                Ok(command) => Some(command),
-                Err(error) => {
-                    tracing::error!(%error, offset = record.offset, "a command cannot be read and is passed over");
-                    None
-                }
-            },
-        };
-        if let Some(command) = command.filter(|command| command.act == Act::Capture && command.stage != Stage::Deliver) {
-            capture.cause = record.header(TRACEPARENT).and_then(TraceContext::parse);
-            let captured = self.capture(&command, capture, writer, files).await;
-            capture.cause = None;
-            captured?;
+    ) -> Result<(), Exit> {
+        match self.queue.arrive(record) {
+            Some(record) => self.try_all(vec![record], capture, writer, files).await,
+            None => Ok(()),
         }
-        let mut done: CommandPosition = position::read(capture.memory.commands());
-        done.insert(record.partition, record.offset + 1);
-        capture.move_commands(position::write(&done));
-        writer.commit(capture.batch()).await?;
+    }
+
+    /// Tries the commands that wait, now and then.
+    pub(crate) async fn try_again(
+        &mut self,
+        capture: &mut Capture,
+        writer: &mut Writer,
+        files: Option<&mut Files>,
+    ) -> Result<(), Exit> {
+        if self.queue.is_empty() || self.tried.elapsed() < PAUSE {
+            return Ok(());
+        }
+        self.tried = Instant::now();
+        let records = self.queue.take();
+        self.try_all(records, capture, writer, files).await
+    }
+
+    async fn try_all(
+        &mut self,
+        records: Vec<Record>,
+        capture: &mut Capture,
+        writer: &mut Writer,
+        mut files: Option<&mut Files>,
+    ) -> Result<(), Exit> {
+        let mut records = VecDeque::from(records);
+        while let Some(record) = records.pop_front() {
+            match self.act(&record, capture, writer, files.as_deref_mut()).await {
+                Ok(()) => {}
+                Err(Trouble::Exit(exit)) => return Err(exit),
+                Err(Trouble::Source(trouble)) => {
+                    if self.told.replace(trouble.to_string()).as_deref() != self.told.as_deref() {
+                        tracing::warn!(error = %trouble, offset = record.offset, "a command waits");
+                    }
+                    writer.health.not_ready(PART, format!("a command waits: {trouble}"));
+                    self.queue.wait(record);
+                }
+            }
+            capture.move_commands(position::write(&self.queue.position(records.make_contiguous())));
+            writer.commit(capture.batch()).await?;
+        }
+        if self.queue.is_empty() {
+            self.told = None;
+            writer.health.ready(PART);
+        }
         Ok(())
+    }
+
+    async fn act(
+        &self,
+        record: &Record,
+        capture: &mut Capture,
+        writer: &mut Writer,
+        files: Option<&mut Files>,
+    ) -> Result<(), Trouble> {
+        let Some(value) = &record.value else { return Ok(()) };
+        let command = match writer.decode::<Command>(value).await {
+            Ok(command) => command,
+            Err(Undecoded::Schema(detail)) => return Err(Trouble::Source(Transient { what: "registry", detail })),
+            Err(error @ Undecoded::Unreadable(_)) => {
+                tracing::error!(%error, offset = record.offset, "a command cannot be read and is passed over");
+                return Ok(());
+            }
+        };
+        if command.act != Act::Capture || command.stage == Stage::Deliver {
+            return Ok(());
+        }
+        capture.cause = record.header(TRACEPARENT).and_then(TraceContext::parse);
+        let captured = self.capture(&command, capture, writer, files).await;
+        capture.cause = None;
+        captured
     }
 
     async fn capture(
@@ -123,7 +191,7 @@ impl Commands {
             read_all_again(stream, capture);
             return Ok(());
         }
-        match self.find(letter, command, source_key, writer).await {
+        match self.find(letter, command, source_key, writer).await? {
             // The row that counts is another one: only the whole file tells whether there still are two.
             Some(letter) if letter.code == "KEY_TWICE" => {
                 capture.forget_notice(stream, &known_as);
@@ -141,18 +209,25 @@ impl Commands {
     }
 
     /// The letter's bytes, from the slot that its key has.
-    async fn find(&self, id: &LetterId, command: &Command, source_key: &str, writer: &Writer) -> Option<DeadLetter> {
+    async fn find(
+        &self,
+        id: &LetterId,
+        command: &Command,
+        source_key: &str,
+        writer: &Writer,
+    ) -> Result<Option<DeadLetter>, Trouble> {
+        let away = |what: &'static str, detail: String| Trouble::Source(Transient { what, detail });
         let slot = command.domain.map(|domain| Slot::of(&format!("{domain}/{source_key}"), self.slots).0);
         let records = kafka::read_all(&writer.client, &writer.group, &self.dlq_topic, slot.map(|slot| vec![slot])).await;
-        let records = records.inspect_err(|error| tracing::warn!(%error, "reading the letters")).ok()?;
+        let records = records.map_err(|error| away("kafka", format!("reading the letters: {:#}", anyhow::Error::new(error))))?;
         for value in records.into_iter().rev().filter_map(|record| record.value) {
-            if let Ok(letter) = writer.decode::<DeadLetter>(&value).await
-                && letter.id == *id
-            {
-                return Some(letter);
+            match writer.decode::<DeadLetter>(&value).await {
+                Ok(letter) if letter.id == *id => return Ok(Some(letter)),
+                Ok(_) | Err(Undecoded::Unreadable(_)) => {}
+                Err(Undecoded::Schema(detail)) => return Err(away("registry", detail)),
             }
         }
-        None
+        Ok(None)
     }
 }
 

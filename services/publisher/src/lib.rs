@@ -15,6 +15,7 @@
 //! Invariant: `capture` and `memory` decide without I/O and without a clock: rows and times come in, records go out.
 
 mod app;
+mod backoff;
 mod capture;
 mod command;
 mod config;
@@ -23,7 +24,9 @@ mod letter;
 mod memory;
 mod poll;
 mod position;
+mod queue;
 mod status;
+mod sweep;
 mod writer;
 
 pub use app::App;

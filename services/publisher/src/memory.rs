@@ -1,14 +1,18 @@
 //! What was last sent of every source key: the publisher's memory, and what follows from it for the next row (domain.md 1.1).
 //!
-//! Invariant: of one source key the remembered sequence never falls, so that whatever is sent next passes the fence, except a
-//! change that the source itself dates before one already sent: that one goes out under its own number and is found stale.
+//! Invariant: what is sent next of a record has a higher sequence than all that was sent of it before, under whichever source key
+//! and before whichever restart, so that it passes the fence. The exception is a change that the source itself dates before one
+//! already sent of the same source key and record: that one goes out under its own number and is found stale.
+//! Invariant: a raised epoch believes nothing of the older one but which record a source key stands for.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use model::{Cursor, Domain, LetterId, RecordKey, Timestamp, cursor::Sent};
+use model::{Cursor, Domain, Fence, LetterId, RecordKey, Timestamp, cursor::Sent};
 
 /// Source keys that begin so stand for a file or a row without key: they remember only an open letter.
 pub(crate) const NOTICE: &str = "!";
+/// Source keys that begin so keep the fence of a record that its source key left.
+const LEFT: &str = "!left:";
 /// Cursor key of the position in `command.<source>`. No stream is called so.
 pub(crate) const COMMANDS: &str = "!commands";
 
@@ -18,8 +22,9 @@ pub(crate) struct Memory {
     epoch: i64,
     streams: Vec<Stream>,
     commands: Option<String>,
-    /// Which source key stands for a record: a second one would fence the first one off.
-    holders: HashMap<(Domain, RecordKey), (usize, String)>,
+    records: HashMap<(Domain, RecordKey), Record>,
+    /// Fences of records of streams that the landscape no longer has: another stream may send them by now.
+    foreign: HashMap<RecordKey, Fence>,
     /// What the cursor topic holds of the keys that changed since the last batch: were it something else, somebody else wrote it.
     before: BTreeMap<String, Option<Cursor>>,
 }
@@ -28,10 +33,20 @@ pub(crate) struct Memory {
 struct Stream {
     name: String,
     domain: Domain,
-    position: Option<String>,
+    /// With the epoch that it was written under.
+    position: Option<(String, i64)>,
     sent: HashMap<String, Sent>,
+    left: HashMap<String, Sent>,
     notices: BTreeMap<String, LetterId>,
     live: usize,
+}
+
+/// What was ever sent of one record.
+#[derive(Debug, Default)]
+struct Record {
+    /// The source key that stands for it: a second one would fence the first one off.
+    holder: Option<(usize, String)>,
+    fence: Fence,
 }
 
 /// A mapped row, as far as the decision needs it.
@@ -66,6 +81,8 @@ pub(crate) struct Next {
     pub(crate) leaves: Option<RecordKey>,
     /// The letter that this change closes.
     pub(crate) closes: Option<LetterId>,
+    /// The source key was deleted: whoever wrote it now, it has to be sent.
+    pub(crate) comes_back: bool,
 }
 
 /// An entry of the cursor topic; none is a tombstone.
@@ -80,14 +97,16 @@ impl Memory {
                 domain,
                 position: None,
                 sent: HashMap::new(),
+                left: HashMap::new(),
                 notices: BTreeMap::new(),
                 live: 0,
             })
             .collect();
-        Self { epoch, streams, commands: None, holders: HashMap::new(), before: BTreeMap::new() }
+        Self { epoch, streams, ..Self::default() }
     }
 
-    /// Takes up one record of the cursor topic, in the order of the topic. Streams that the landscape no longer has are left alone.
+    /// Takes up one record of the cursor topic, in the order of the topic. Of streams that the landscape no longer has, only the
+    /// fences count.
     /// Answers the epoch it was written under.
     pub(crate) fn restore(&mut self, key: &str, cursor: Option<Cursor>) -> i64 {
         let epoch = cursor.as_ref().map_or(0, |cursor| cursor.epoch);
@@ -99,9 +118,18 @@ impl Memory {
             Some((name, source_key)) => (name, Some(source_key)),
             None => (key, None),
         };
-        let Some(index) = self.streams.iter().position(|stream| stream.name == name) else { return epoch };
+        let Some(index) = self.streams.iter().position(|stream| stream.name == name) else {
+            if let Some(Cursor { sent: Some(Sent { record_key: Some(key), epoch, sequence, .. }), .. }) = cursor {
+                let fence = self.foreign.entry(key).or_default();
+                *fence = (*fence).max(Fence { epoch, sequence });
+            }
+            return epoch;
+        };
         match (source_key, cursor) {
-            (None, cursor) => self.streams[index].position = cursor.and_then(|cursor| cursor.position),
+            (None, cursor) => {
+                self.streams[index].position = cursor.and_then(|cursor| Some((cursor.position?, cursor.epoch)));
+            }
+            (Some(left), Some(Cursor { sent: Some(sent), .. })) if left.starts_with(LEFT) => self.leave(index, left, sent),
             (Some(notice), cursor) if notice.starts_with(NOTICE) => {
                 let notices = &mut self.streams[index].notices;
                 match cursor.and_then(|cursor| cursor.sent).and_then(|sent| sent.letter) {
@@ -120,8 +148,9 @@ impl Memory {
         std::mem::take(&mut self.before)
     }
 
+    /// None, too, where it was written under an older epoch: everything is read again.
     pub(crate) fn position(&self, stream: usize) -> Option<&str> {
-        self.streams[stream].position.as_deref()
+        self.streams[stream].position.as_ref().filter(|(_, epoch)| *epoch >= self.epoch).map(|(position, _)| position.as_str())
     }
 
     pub(crate) fn commands(&self) -> Option<&str> {
@@ -137,6 +166,16 @@ impl Memory {
         self.streams[stream].sent.get(source_key)
     }
 
+    /// Whether a key stands for a record, or its letter is open.
+    pub(crate) fn knows(&self, stream: usize, source_key: &str) -> bool {
+        self.sent(stream, source_key).is_some_and(|sent| is_live(sent) || sent.letter.is_some())
+    }
+
+    /// Whether the letter of any key is open.
+    pub(crate) fn has_refused(&self, stream: usize) -> bool {
+        self.streams[stream].sent.values().any(|sent| sent.letter.is_some())
+    }
+
     /// The open letter of a key, a file or a row without key.
     pub(crate) fn letter(&self, stream: usize, source_key: &str) -> Option<LetterId> {
         if source_key.starts_with(NOTICE) {
@@ -145,39 +184,53 @@ impl Memory {
         self.sent(stream, source_key).and_then(|sent| sent.letter.clone()).map(LetterId)
     }
 
+    /// The source key that stands for a record now.
+    pub(crate) fn holder(&self, domain: Domain, key: &RecordKey) -> Option<(usize, &str)> {
+        let holder = self.records.get(&(domain, key.clone()))?.holder.as_ref()?;
+        Some((holder.0, holder.1.as_str()))
+    }
+
     /// What becomes of a mapped row. Changes nothing.
     pub(crate) fn decide(&self, candidate: &Candidate<'_>) -> Decision {
         let stream = &self.streams[candidate.stream];
-        let holder = self.holders.get(&(stream.domain, candidate.record_key.clone()));
-        if let Some((_, by)) = holder.filter(|(stream, key)| (*stream, key.as_str()) != (candidate.stream, candidate.source_key))
-        {
-            return Decision::Taken { by: by.clone() };
+        let holder = self.holder(stream.domain, candidate.record_key);
+        if let Some((_, by)) = holder.filter(|holder| *holder != (candidate.stream, candidate.source_key)) {
+            return Decision::Taken { by: by.to_owned() };
         }
-        let Some(last) = stream.sent.get(candidate.source_key) else {
-            let sequence = candidate.stamp.unwrap_or(candidate.now).micros();
-            return Decision::Send(Next { sequence, leaves: None, closes: None });
-        };
-        if is_live(last) && last.content_hash == candidate.hash && last.letter.is_none() {
+        let last = stream.sent.get(candidate.source_key);
+        let now_sent = last.filter(|last| last.epoch == self.epoch && is_live(last));
+        if now_sent.is_some_and(|last| last.content_hash == candidate.hash && last.letter.is_none()) {
             return Decision::Duplicate;
         }
-        let leaves = last.record_key.as_ref().filter(|key| is_live(last) && *key != candidate.record_key).cloned();
+        let leaves = last.filter(|last| is_live(last)).and_then(|last| last.record_key.clone());
+        let leaves = leaves.filter(|key| key != candidate.record_key);
+        let own = last.filter(|last| last.epoch == self.epoch && last.record_key.is_some()).map(|last| last.sequence);
+        let floors = [Some(candidate.record_key), leaves.as_ref()].map(|key| self.fence(stream.domain, key?));
+        let floor = floors.into_iter().chain([own]).flatten().max();
         let sequence = match candidate.stamp {
-            _ if leaves.is_some() => last.sequence + 1,
-            Some(stamp) if self.epoch > last.epoch => stamp.micros(),
-            None if self.epoch > last.epoch => candidate.now.micros(),
-            // Never sent, only refused.
-            Some(stamp) if last.record_key.is_none() => stamp.micros(),
             // The source dates it before what was sent: stale, and shown as such.
-            Some(stamp) if stamp_of(last).is_some_and(|sent| stamp < sent) => stamp.micros(),
-            Some(stamp) => stamp.micros().max(last.sequence + 1),
-            None => candidate.now.micros().max(last.sequence + 1),
+            Some(stamp) if leaves.is_none() && now_sent.is_some_and(|last| is_dated_before(stamp, last, candidate.now)) => {
+                stamp.micros()
+            }
+            stamp => above(floor, stamp.unwrap_or(candidate.now)),
         };
-        Decision::Send(Next { sequence, leaves, closes: last.letter.clone().map(LetterId) })
+        let closes = last.and_then(|last| last.letter.clone()).map(LetterId);
+        Decision::Send(Next { sequence, leaves, closes, comes_back: last.is_some_and(|last| last.deleted) })
     }
 
-    /// Remembers that the row was sent under `sequence`.
-    pub(crate) fn remember(&mut self, candidate: &Candidate<'_>, sequence: i64, version: &str) -> Entry {
-        let last = self.streams[candidate.stream].sent.get(candidate.source_key).filter(|last| last.epoch == self.epoch);
+    /// The highest sequence that was sent of a record under this epoch.
+    fn fence(&self, domain: Domain, key: &RecordKey) -> Option<i64> {
+        let own = self.records.get(&(domain, key.clone())).map(|record| record.fence);
+        let fence = own.into_iter().chain(self.foreign.get(key).copied()).max()?;
+        (fence.epoch == self.epoch).then_some(fence.sequence)
+    }
+
+    /// Remembers that the row was sent under `sequence`: what is to be written of it.
+    pub(crate) fn remember(&mut self, candidate: &Candidate<'_>, sequence: i64, version: &str) -> Vec<Entry> {
+        let Candidate { stream, source_key, .. } = *candidate;
+        let left = self.sent(stream, source_key).and_then(|last| last.record_key.clone());
+        let left = left.filter(|left| left != candidate.record_key);
+        let last = self.streams[stream].sent.get(source_key).filter(|last| last.epoch == self.epoch);
         let is_stale = last.is_some_and(|last| sequence < last.sequence);
         let sent = Sent {
             // The highest stamp stays: the next row is compared with it.
@@ -189,7 +242,33 @@ impl Memory {
             deleted: false,
             letter: None,
         };
-        self.enter(candidate.stream, candidate.source_key, sent)
+        let mut entries = Vec::from_iter(left.map(|left| self.remember_left(stream, left, sequence)));
+        entries.push(self.enter(stream, source_key, sent));
+        entries
+    }
+
+    /// The source key's own entry will tell of another record from now on, and whoever takes up this one must get past its fence.
+    fn remember_left(&mut self, stream: usize, key: RecordKey, sequence: i64) -> Entry {
+        let name = format!("{LEFT}{key}");
+        self.keep_before(stream, &name);
+        let fence = Fence { epoch: self.epoch, sequence };
+        let fence = self.records.get(&(self.streams[stream].domain, key.clone())).map_or(fence, |record| record.fence.max(fence));
+        let sent = Sent { record_key: Some(key), epoch: fence.epoch, sequence: fence.sequence, ..self.nothing() };
+        self.leave(stream, &name, sent.clone());
+        self.entry(stream, &name, sent)
+    }
+
+    fn leave(&mut self, stream: usize, name: &str, sent: Sent) {
+        if let Some(key) = &sent.record_key {
+            self.raise(stream, key, Fence { epoch: sent.epoch, sequence: sent.sequence });
+        }
+        self.streams[stream].left.insert(name.to_owned(), sent);
+    }
+
+    fn raise(&mut self, stream: usize, key: &RecordKey, fence: Fence) -> &mut Record {
+        let record = self.records.entry((self.streams[stream].domain, key.clone())).or_default();
+        record.fence = record.fence.max(fence);
+        record
     }
 
     /// Remembers the open letter of a key that could not be read or mapped, or of a file.
@@ -244,11 +323,12 @@ impl Memory {
     ) -> Option<(RecordKey, Next, Entry)> {
         let last = self.sent(stream, source_key).filter(|last| is_live(last))?.clone();
         let record_key = last.record_key.clone()?;
-        let sequence = if has_stamps { last.sequence + 1 } else { now.micros().max(last.sequence + 1) };
+        let floor = self.fence(self.streams[stream].domain, &record_key).into_iter().chain([last.sequence]).max();
+        let sequence = above(floor, if has_stamps { Timestamp::from_micros(last.sequence) } else { now });
         let closes = last.letter.clone().map(LetterId);
         let sent = Sent { content_hash: String::new(), epoch: self.epoch, sequence, deleted: true, letter: None, ..last };
         let entry = self.enter(stream, source_key, sent);
-        Some((record_key, Next { sequence, leaves: None, closes }, entry))
+        Some((record_key, Next { sequence, leaves: None, closes, comes_back: false }, entry))
     }
 
     /// Sends a key again with its next row, whatever was sent.
@@ -258,8 +338,8 @@ impl Memory {
     }
 
     pub(crate) fn move_to(&mut self, stream: usize, position: String) -> Entry {
-        let last = self.streams[stream].position.replace(position.clone());
-        let before = last.map(|last| Cursor { position: Some(last), sent: None, epoch: self.epoch });
+        let last = self.streams[stream].position.replace((position.clone(), self.epoch));
+        let before = last.map(|(last, epoch)| Cursor { position: Some(last), sent: None, epoch });
         self.before.entry(self.streams[stream].name.clone()).or_insert(before);
         (self.streams[stream].name.clone(), Some(Cursor { position: Some(position), sent: None, epoch: self.epoch }))
     }
@@ -294,9 +374,10 @@ impl Memory {
         if self.before.contains_key(&key) {
             return;
         }
-        let sent = match self.streams[stream].notices.get(source_key) {
+        let known = &self.streams[stream];
+        let sent = match known.notices.get(source_key) {
             Some(letter) => Some(Sent { letter: Some(letter.0.clone()), ..self.nothing() }),
-            None => self.sent(stream, source_key).cloned(),
+            None => known.left.get(source_key).or_else(|| known.sent.get(source_key)).cloned(),
         };
         let before = sent.map(|sent| Cursor { position: None, sent: Some(sent), epoch: self.epoch });
         self.before.insert(key, before);
@@ -309,25 +390,36 @@ impl Memory {
 
     fn put(&mut self, stream: usize, source_key: &str, sent: Sent) {
         self.forget(stream, source_key);
-        let domain = self.streams[stream].domain;
-        if let Some(key) = sent.record_key.clone().filter(|_| is_live(&sent)) {
-            self.streams[stream].live += 1;
-            self.holders.insert((domain, key), (stream, source_key.to_owned()));
+        if let Some(key) = &sent.record_key {
+            let record = self.raise(stream, key, Fence { epoch: sent.epoch, sequence: sent.sequence });
+            if is_live(&sent) {
+                record.holder = Some((stream, source_key.to_owned()));
+                self.streams[stream].live += 1;
+            }
         }
         self.streams[stream].sent.insert(source_key.to_owned(), sent);
     }
 
+    /// What was sent of its record stays known.
     fn forget(&mut self, stream: usize, source_key: &str) {
         let domain = self.streams[stream].domain;
         let Some(last) = self.streams[stream].sent.remove(source_key) else { return };
         if let Some(key) = last.record_key.clone().filter(|_| is_live(&last)) {
             self.streams[stream].live -= 1;
-            let place = (domain, key);
-            if self.holders.get(&place).is_some_and(|holder| (holder.0, holder.1.as_str()) == (stream, source_key)) {
-                self.holders.remove(&place);
-            }
+            let record = self.records.entry((domain, key)).or_default();
+            record.holder = record.holder.take().filter(|(by, key)| (*by, key.as_str()) != (stream, source_key));
         }
     }
+}
+
+/// The given number, or the next one that passes the fence.
+fn above(floor: Option<i64>, wanted: Timestamp) -> i64 {
+    wanted.micros().max(floor.map_or(i64::MIN, |floor| floor.saturating_add(1)))
+}
+
+/// A stamp that lies ahead of our clock is no order: the source's clock was wrong, and what comes after it is newer all the same.
+fn is_dated_before(stamp: Timestamp, last: &Sent, now: Timestamp) -> bool {
+    stamp_of(last).is_some_and(|sent| stamp < sent && sent <= now)
 }
 
 fn is_live(sent: &Sent) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use model::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Of a drop folder.
@@ -27,9 +28,21 @@ pub(crate) struct Reading {
 /// Of a source that is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PollPosition {
-    /// The highest stamp of a complete poll.
+    /// The highest stamp of a complete poll, but no later than its start by our clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) since: Option<model::Timestamp>,
+    pub(crate) since: Option<Timestamp>,
+}
+
+impl PollPosition {
+    /// One that lies ahead of our clock would wait for the future: none, and everything is read.
+    pub(crate) fn believed(&self, now: Timestamp) -> Option<Timestamp> {
+        self.since.filter(|since| *since <= now)
+    }
+
+    /// After a complete poll: one row that is dated ahead moves nobody into the future.
+    pub(crate) fn reached(highest: Option<Timestamp>, begun: Timestamp) -> Self {
+        Self { since: highest.map(|highest| highest.min(begun)) }
+    }
 }
 
 /// Of the commands: partition → next offset.
@@ -46,4 +59,20 @@ pub(crate) fn read<T: DeserializeOwned + Default>(text: Option<&str>) -> T {
 
 pub(crate) fn write<T: Serialize>(position: &T) -> String {
     serde_json::to_string(position).expect("positions are maps with text keys")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_never_lies_ahead_of_our_clock() {
+        let at = Timestamp::from_micros;
+        for (highest, begun, reached) in [(None, 50, None), (Some(40), 50, Some(40)), (Some(9_000), 50, Some(50))] {
+            assert_eq!(PollPosition::reached(highest.map(at), at(begun)).since, reached.map(at));
+        }
+        let position = PollPosition { since: Some(at(50)) };
+        assert_eq!(position.believed(at(50)), Some(at(50)));
+        assert_eq!(position.believed(at(49)), None, "written by an older build, or before the clock was set right");
+    }
 }

@@ -16,6 +16,7 @@ use registry::Registry;
 use service::{Exit, Health, Traces};
 
 use crate::{
+    backoff::Waiting,
     capture::{Batch, Tally},
     memory::Memory,
 };
@@ -24,6 +25,16 @@ use crate::{
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 const PART: &str = "kafka";
 const BEAT: Duration = Duration::from_secs(5);
+
+/// Why bytes are no record, or none yet.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Undecoded {
+    /// The registry does not tell their schema now.
+    #[error("{0}")]
+    Schema(String),
+    #[error("{0}")]
+    Unreadable(String),
+}
 
 /// The one writer of a source.
 pub(crate) struct Writer {
@@ -136,7 +147,7 @@ impl Writer {
             let Some(key) = record.key_text() else { continue };
             let cursor = match &record.value {
                 None => None,
-                Some(value) => Some(self.decode::<Cursor>(value).await?),
+                Some(value) => Some(self.decode::<Cursor>(value).await.map_err(|error| error.to_string())?),
             };
             cursors.push((key.to_owned(), cursor));
         }
@@ -144,15 +155,15 @@ impl Writer {
     }
 
     /// Decodes with any released schema.
-    pub(crate) async fn decode<T: avro::Wire>(&self, value: &[u8]) -> Result<T, String> {
+    pub(crate) async fn decode<T: avro::Wire>(&self, value: &[u8]) -> Result<T, Undecoded> {
         loop {
             match self.reader.decode::<T>(value) {
                 Ok(record) => return Ok(record),
                 Err(DecodeError::NeedSchema(id)) => {
                     let taught = self.registry.teach(&self.reader, id).await;
-                    taught.map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+                    taught.map_err(|error| Undecoded::Schema(format!("{:#}", anyhow::Error::new(error))))?;
                 }
-                Err(error @ DecodeError::Unreadable { .. }) => return Err(error.to_string()),
+                Err(error @ DecodeError::Unreadable { .. }) => return Err(Undecoded::Unreadable(error.to_string())),
             }
         }
     }
@@ -247,13 +258,23 @@ pub(crate) struct Complaint {
 }
 
 impl Complaint {
-    pub(crate) fn tell(&mut self, source: &str, trouble: &str) {
+    pub(crate) fn tell(&mut self, source: &str, trouble: &str, waiting: Option<&Waiting>) {
         let is_known = self.last.as_ref().is_some_and(|(last, at)| last == trouble && at.elapsed() < Duration::from_secs(60));
         if is_known {
             self.left_out += 1;
             return;
         }
-        tracing::warn!(source, error = trouble, left_out = self.left_out, "the source is not available; waiting for it");
+        let (failures, next) = waiting.map_or((1, None), |waiting| (waiting.failures, Some(waiting.until.to_string())));
+        let since = waiting.map(|waiting| waiting.since.to_string());
+        tracing::warn!(
+            source,
+            error = trouble,
+            left_out = self.left_out,
+            failures,
+            since,
+            next,
+            "the source is not available; waiting for it"
+        );
         self.last = Some((trouble.to_owned(), Instant::now()));
         self.left_out = 0;
     }

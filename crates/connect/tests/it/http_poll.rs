@@ -12,6 +12,8 @@ use axum::{
 use connect::http_poll::{Config, Shape, Source, read_again};
 use serde_json::json;
 
+const LIMIT: usize = 10;
+
 type Asked = HashMap<String, String>;
 
 /// `/{behaviour}` answers as its name says.
@@ -48,6 +50,17 @@ async fn behave(Path(behaviour): Path<String>, Query(asked): Query<Asked>, heade
         ("list", None) => json!([item(1)]),
         ("no-items", None) => json!({"error": "no"}),
         ("odd-next", None) => json!({"items": [], "next": {"page": 2}}),
+        ("many", None) => json!({"items": vec![item(1); LIMIT + 1]}),
+        ("zeros", None) => json!({"items": vec![0; 2_000_000]}),
+        ("bare", None) => json!(vec![0; 2_000_000]),
+        ("long-next", None) => json!({"items": [], "next": vec![0; 2_000_000]}),
+        ("large", None) => json!({"items": [
+            {"x": vec![0; 700_000], "id": "C-1", "changed_at": "2026-11-20T08:30:00Z"}, item(2)]}),
+        ("later", _) => return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "60")], "slow down").into_response(),
+        ("tomorrow", _) => {
+            let dates = [("date", "Fri, 20 Nov 2026 08:30:00 GMT"), ("retry-after", "Fri, 20 Nov 2026 08:32:00 GMT")];
+            return (StatusCode::SERVICE_UNAVAILABLE, dates).into_response();
+        }
         ("html", _) => return Html("<html><body>Please log in</body></html>").into_response(),
         ("half", _) => return ([("content-type", "application/json")], r#"{"items": [{"id": "C-1", "chan"#).into_response(),
         ("500", _) => return (StatusCode::INTERNAL_SERVER_ERROR, "out of memory").into_response(),
@@ -68,6 +81,7 @@ async fn ids(Path(behaviour): Path<String>, Query(asked): Query<Asked>) -> Respo
             return ([("content-type", "application/json")], ids).into_response();
         }
         ("mixed", _) => json!({"ids": ["C-1", null]}),
+        ("zeros", _) => json!({"ids": vec![0; 2_000_000]}),
         _ => return (StatusCode::BAD_GATEWAY, "try later").into_response(),
     };
     axum::Json(body).into_response()
@@ -82,14 +96,12 @@ async fn serve() -> SocketAddr {
 }
 
 fn source(address: SocketAddr) -> Source {
-    Source::new(&Config {
-        url: format!("http://{address}/api"),
-        timeout: Duration::from_millis(500),
-        limit: 2,
-        most_pages: 50,
-        authorization: None,
-    })
-    .unwrap()
+    patient(address, Duration::from_secs(60))
+}
+
+fn patient(address: SocketAddr, timeout: Duration) -> Source {
+    Source::new(&Config { url: format!("http://{address}/api"), timeout, limit: LIMIT, most_pages: 50, authorization: None })
+        .unwrap()
 }
 
 fn shape() -> Shape {
@@ -101,7 +113,7 @@ async fn read(source: &Source, behaviour: &str) -> Result<Vec<String>, String> {
     let mut pages = source.items(behaviour, None);
     let mut shown = Vec::new();
     while let Some(page) = pages.next_page(&shape()).await.map_err(|trouble| trouble.to_string())? {
-        shown.extend(page.into_iter().map(|read| match read {
+        shown.extend(page.map(|read| match read {
             Ok(row) => row.value["id"].as_str().unwrap_or_default().to_owned(),
             Err(broken) => broken.fault.code.to_owned(),
         }));
@@ -123,10 +135,11 @@ async fn pages_are_read_to_their_end() {
 async fn the_stamp_and_the_page_size_are_passed_on() {
     let source = source(serve().await);
     let mut pages = source.items("since", Some("2026-11-20T08:00:00+01:00"));
-    let page = pages.next_page(&shape()).await.unwrap().unwrap();
-    let row = page[0].as_ref().unwrap();
+    let mut page = pages.next_page(&shape()).await.unwrap().unwrap();
+    let row = page.next().unwrap().unwrap();
     assert_eq!(row.value["changed_at"], "2026-11-20T08:00:00+01:00");
-    assert_eq!(row.value["limit"], "2");
+    assert_eq!(row.value["limit"], "10");
+    assert_eq!((row.number, page.next().is_none()), (1, true));
 }
 
 #[tokio::test]
@@ -144,7 +157,7 @@ async fn what_we_sent_to_be_let_in_is_neither_told_nor_taken_for_data() {
         assert!(told.contains("***") && !told.contains("CANARY"), "{told}");
     }
     let mut pages = source.items("echo-item", None);
-    let page = pages.next_page(&shape()).await.unwrap().unwrap();
+    let page: Vec<_> = pages.next_page(&shape()).await.unwrap().unwrap().collect();
     let shown = format!("{page:?}{}", String::from_utf8_lossy(&page[0].as_ref().unwrap_err().raw));
     assert!(shown.contains("ITEM_BROKEN") && shown.contains("***") && !shown.contains("CANARY"), "{shown}");
     assert!(page[1].is_ok());
@@ -158,7 +171,7 @@ async fn what_we_sent_to_be_let_in_is_neither_told_nor_taken_for_data() {
 async fn numbers_keep_every_digit_and_nesting_costs_its_own_item_only() {
     let source = source(serve().await);
     let mut pages = source.items("long-numbers", None);
-    let page = pages.next_page(&shape()).await.unwrap().unwrap();
+    let page: Vec<_> = pages.next_page(&shape()).await.unwrap().unwrap().collect();
     let row = page[0].as_ref().unwrap();
     assert_eq!(
         (&row.value["id"], &row.value["w"], &row.value["n"]),
@@ -188,20 +201,20 @@ async fn a_bad_item_costs_itself_only() {
 async fn a_bad_answer_is_trouble_of_the_source_and_says_what_came() {
     let source = source(serve().await);
     for (behaviour, told) in [
-        (
-            "html",
-            "source: `/api/html` answers no JSON (text/html; charset=utf-8), expected value at line 1 column 1: <html><body>",
-        ),
-        ("half", "source: `/api/half` answers no JSON (application/json), EOF while parsing"),
-        ("500", "source: `/api/500` answers 500 Internal Server Error: out of memory"),
-        ("404", "source: `/api/404` answers 404 Not Found"),
-        ("moved", "source: `/api/moved` answers 302 Found"),
-        ("list", "source: `/api/list` answers JSON that is no page"),
-        ("no-items", "source: `no-items` answers a page without a list `items`"),
-        ("odd-next", "source: `odd-next` names {\"page\":2} as its next page"),
-        ("circle", "source: `circle` pages in a circle: token `p2` came twice"),
-        ("endless", "source: `endless` does not end after 50 pages"),
-        ("hang", "source: it does not answer in time"),
+        ("html", "`/api/html` answers no JSON (text/html; charset=utf-8), expected value at line 1 column 1: <html><body>"),
+        ("half", "`/api/half` answers no JSON (application/json), EOF while parsing"),
+        ("500", "`/api/500` answers 500 Internal Server Error: out of memory"),
+        ("404", "`/api/404` answers 404 Not Found"),
+        ("moved", "`/api/moved` answers 302 Found"),
+        ("list", "`/api/list` answers JSON that is no page"),
+        ("no-items", "`no-items` answers a page without a list `items`"),
+        ("odd-next", "`odd-next` names {\"page\":2} as its next page"),
+        ("circle", "`circle` pages in a circle: token `p2` came twice"),
+        ("endless", "`endless` does not end after 50 pages"),
+        ("many", "`many` answers a page of more than 10 items, which is the `limit` it was asked for"),
+        ("zeros", "`zeros` answers a page of more than 10 items"),
+        ("bare", "`/api/bare` answers JSON that is no page: [0,0,0"),
+        ("long-next", "`long-next` names [0,0,0"),
     ] {
         let trouble = read(&source, behaviour).await.unwrap_err();
         assert!(trouble.starts_with(told), "{behaviour}: {trouble}");
@@ -209,9 +222,35 @@ async fn a_bad_answer_is_trouble_of_the_source_and_says_what_came() {
 }
 
 #[tokio::test]
+async fn a_source_that_does_not_answer_is_not_waited_for_any_longer() {
+    let trouble = read(&patient(serve().await, Duration::from_millis(300)), "hang").await.unwrap_err();
+    assert!(trouble.starts_with("it does not answer in time"), "{trouble}");
+}
+
+#[tokio::test]
+async fn an_item_that_is_too_large_to_be_a_record_is_not_parsed_and_still_has_its_name() {
+    let source = source(serve().await);
+    let mut pages = source.items("large", None);
+    let mut page = pages.next_page(&shape()).await.unwrap().unwrap();
+    let broken = page.next().unwrap().unwrap_err();
+    assert_eq!((broken.fault.code, &broken.supposed["id"]), ("TOO_LARGE", &json!("C-1")));
+    assert_eq!(broken.supposed.len(), 1);
+    assert_eq!(page.next().unwrap().unwrap().number, 2);
+}
+
+#[tokio::test]
+async fn how_long_the_source_asks_to_be_left_alone_is_passed_on() {
+    let source = source(serve().await);
+    for (behaviour, asked) in [("later", Some(60)), ("tomorrow", Some(120)), ("500", None)] {
+        let trouble = source.items(behaviour, None).next_page(&shape()).await.unwrap_err();
+        assert_eq!(trouble.retry_after, asked.map(Duration::from_secs), "{behaviour}");
+    }
+}
+
+#[tokio::test]
 async fn a_sweep_of_ids_is_complete_or_an_error() {
     let source = source(serve().await);
-    for behaviour in ["circle", "mixed", "500"] {
+    for behaviour in ["circle", "mixed", "500", "zeros"] {
         assert!(source.ids(behaviour).await.is_err(), "{behaviour}");
     }
 }
@@ -220,7 +259,7 @@ async fn a_sweep_of_ids_is_complete_or_an_error() {
 async fn a_source_that_is_down_is_trouble_of_the_source() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let trouble = read(&source(free), "items").await.unwrap_err();
-    assert!(trouble.starts_with("source: it does not take connections"), "{trouble}");
+    assert!(trouble.starts_with("it does not take connections"), "{trouble}");
     assert!(!trouble.contains("http://"), "{trouble}");
 }
 

@@ -1,5 +1,7 @@
 //! From a row to what a change holds: record, key, stamp, approval, and the hash that tells whether anything changed.
 
+use std::time::Duration;
+
 use connect::rows::{Fault, Row};
 use model::{Approval, ApprovalState, Data, KeyError, RecordKey, Timestamp, nfc};
 use serde_json::{Map, Value};
@@ -10,6 +12,9 @@ use crate::memory::NOTICE;
 
 /// Author of what Millrace itself wrote into a source.
 const OURSELVES: &str = "millrace";
+
+/// A stamp further ahead of our clock is a mistake. A local time that is read as UTC is less than a day ahead.
+const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// A row, mapped.
 pub(super) struct Mapped {
@@ -24,7 +29,7 @@ pub(super) struct Mapped {
 }
 
 impl Capture {
-    pub(super) fn map(&self, pass: &Pass, row: &Row) -> Result<Mapped, Fault> {
+    pub(super) fn map(&self, pass: &Pass, row: &Row, now: Timestamp) -> Result<Mapped, Fault> {
         let stream = self.stream(pass.stream);
         let text = |column: &Option<String>| column.as_ref().and_then(|column| row.value.get(column)).and_then(scalar);
         let stamp = match &stream.stamp {
@@ -34,6 +39,14 @@ impl Capture {
                     .map_err(|why| Fault::new("STAMP_MISSING", format!("stamp `{column}`: {why}")).field(column))?,
             ),
         };
+        if let Some(stamp) = stamp.filter(|stamp| *stamp > now.plus(MOST_AHEAD)) {
+            let message = format!("the stamp {stamp} lies more than {} hours ahead", MOST_AHEAD.as_secs() / 3600);
+            let fault = Fault::new("STAMP_FUTURE", message).observed(stamp.to_string());
+            return Err(match &stream.stamp {
+                Some(column) => fault.field(column),
+                None => fault,
+            });
+        }
         let approval = match text(&stream.approval) {
             None => None,
             Some(state) => Some(approval(&state).map_err(|fault| match &stream.approval {

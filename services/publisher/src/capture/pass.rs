@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use connect::rows::Row;
 use mapping::Tables;
-use model::{Cursor, Outgoing, Timestamp};
+use model::{Cursor, Outgoing, RecordKey, Timestamp};
 use service::Span;
 
 /// What goes into one transaction.
@@ -33,6 +33,13 @@ pub(crate) struct Tally {
     pub(crate) captured: Vec<(&'static str, Timestamp)>,
 }
 
+/// A row whose record another source key stands for, as yet.
+pub(super) struct Deferred {
+    pub(super) source_key: String,
+    pub(super) key: RecordKey,
+    pub(super) row: Row,
+}
+
 /// One pass over one stream.
 pub(crate) struct Pass {
     pub(crate) stream: usize,
@@ -53,7 +60,7 @@ pub(crate) struct Pass {
     pub(crate) is_replay: bool,
     /// Kinds of notices that this pass would have met again, were they still true.
     pub(crate) proves: &'static [&'static str],
-    pub(super) deferred: Vec<Row>,
+    pub(super) deferred: Vec<Deferred>,
     pub(super) is_final: bool,
 }
 

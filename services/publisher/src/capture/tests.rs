@@ -264,6 +264,17 @@ fn a_record_may_move_to_another_source_key_within_one_file() {
 }
 
 #[test]
+fn rows_that_swap_their_records_or_pass_them_on_all_get_them() {
+    let numbered = |key: &str, revision: &str| row(key, "pump").replace(",A,", &format!(",{revision},"));
+    let mut case = Case::new();
+    case.file(&(numbered("P-1", "A") + &numbered("p-1", "B")));
+    let circle = case.file(&(numbered("P-1", "B") + &numbered("p-1", "A")));
+    assert!(circle.letters.is_empty(), "{:?}", circle.letters);
+    let chain = case.file(&(numbered("P-1", "A") + &numbered("p-1", "D")));
+    assert!(chain.letters.is_empty(), "{:?}", chain.letters);
+}
+
+#[test]
 fn two_rows_of_one_key_in_a_full_file_do_not_take_turns() {
     let mut case = Case::new();
     let twice = row("P-1", "pump") + &row("P-1", "valve");
@@ -310,6 +321,11 @@ fn what_millrace_wrote_itself_is_no_change_of_the_source() {
     assert!(caused.shown().is_empty());
     assert_eq!(caused.tally.outcomes[&("item", "echo")], 1);
     assert_eq!(case.file("P-1,A,H87,big pump,K.NOVAK,APPROVED\n").shown(), ["upsert P-1"]);
+    let moved = case.file("P-1,B,H87,big pump,millrace,APPROVED\n");
+    assert_eq!(moved.shown(), ["delete P-1", "upsert P-1"], "no echo of ours changes a key");
+    assert_eq!(case.file(&row("P-2", "valve")).shown(), ["upsert P-2", "delete P-1"]);
+    let back = case.file(&(row("P-2", "valve") + "P-1,B,H87,big pump,millrace,APPROVED\n"));
+    assert_eq!(back.shown(), ["upsert P-1"], "nor brings one back that was deleted");
 }
 
 #[test]

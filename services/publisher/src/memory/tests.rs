@@ -86,14 +86,22 @@ fn without_stamps_the_sequence_is_the_capture_and_always_grows() {
 }
 
 #[test]
-fn a_raised_epoch_begins_its_own_numbers_and_the_old_content_is_still_a_duplicate() {
+fn a_raised_epoch_begins_its_own_numbers_and_believes_neither_content_nor_position() {
     let mut case = Case::new();
     case.row("1", "P-1/A", "a", Some(900));
-    let (key, cursor) = case.memory.entry(ITEMS, "1", case.memory.sent(ITEMS, "1").unwrap().clone());
+    let entry = case.memory.entry(ITEMS, "1", case.memory.sent(ITEMS, "1").unwrap().clone());
+    let position = case.memory.move_to(ITEMS, "here".into());
     let mut case = Case::of_epoch(2);
-    assert_eq!(case.memory.restore(&key, cursor), 1);
-    assert_eq!(case.row("1", "P-1/A", "a", Some(5)), None);
-    assert_eq!(case.row("1", "P-1/A", "b", Some(5)), Some(5));
+    for (key, cursor) in [entry, position.clone()] {
+        assert_eq!(case.memory.restore(&key, cursor), 1);
+    }
+    assert_eq!(case.memory.position(ITEMS), None, "everything is read again");
+    assert_eq!(case.row("1", "P-1/A", "a", Some(5)), Some(5), "and sent again");
+    assert_eq!(case.row("1", "P-1/A", "a", Some(5)), None, "once");
+    assert_eq!(case.row("1", "P-1/A", "b", Some(5)), Some(6));
+    case.memory.move_to(ITEMS, "here".into());
+    assert_eq!(case.memory.position(ITEMS), Some("here"));
+    assert_eq!(case.memory.take_before()["items"], position.1, "what is durable is told as it is");
     assert_eq!(case.memory.sent(ITEMS, "1").unwrap().epoch, 2);
 }
 
@@ -111,7 +119,8 @@ fn a_second_source_key_for_a_record_is_refused_while_the_first_one_lives() {
 fn a_changed_key_component_leaves_the_old_record() {
     let mut case = Case::new();
     case.row("1", "P-1/A", "a", Some(10));
-    let expected = Next { sequence: 11, leaves: Some(RecordKey::parse(Domain::Item, "P-1/A").unwrap()), closes: None };
+    let leaves = Some(RecordKey::parse(Domain::Item, "P-1/A").unwrap());
+    let expected = Next { sequence: 11, leaves, closes: None, comes_back: false };
     assert_eq!(case.decide_in(ITEMS, "1", "P-1/B", "b", Some(5)), Decision::Send(expected));
     case.row("1", "P-1/B", "b", Some(20));
     assert_eq!(case.memory.live(ITEMS), 1);
@@ -143,13 +152,13 @@ fn the_next_good_row_of_a_refused_key_closes_its_letter_even_with_the_old_conten
     case.memory.refuse(ITEMS, "1", &letter);
     assert_eq!(case.memory.live(ITEMS), 0);
     let first = case.decide_in(ITEMS, "1", "P-1/A", "a", Some(10));
-    assert_eq!(first, Decision::Send(Next { sequence: 10, leaves: None, closes: Some(letter.clone()) }));
+    assert_eq!(first, Decision::Send(Next { sequence: 10, leaves: None, closes: Some(letter.clone()), comes_back: false }));
     case.row("1", "P-1/A", "a", Some(10));
     assert_eq!(case.memory.letter(ITEMS, "1"), None);
     case.memory.refuse(ITEMS, "1", &letter);
     assert_eq!(case.memory.live(ITEMS), 1, "what was sent before stays");
     let again = case.decide_in(ITEMS, "1", "P-1/A", "a", Some(10));
-    assert_eq!(again, Decision::Send(Next { sequence: 11, leaves: None, closes: Some(letter) }));
+    assert_eq!(again, Decision::Send(Next { sequence: 11, leaves: None, closes: Some(letter), comes_back: false }));
 }
 
 #[test]
@@ -175,7 +184,7 @@ fn what_was_written_restores_the_same_memory() {
     let mut entries = Vec::new();
     let key = RecordKey::parse(Domain::Item, "P-1/A").unwrap();
     let row = candidate(ITEMS, "1", &key, "a", None, 1_000);
-    entries.push(case.memory.remember(&row, 1_000, "items.csv"));
+    entries.extend(case.memory.remember(&row, 1_000, "items.csv"));
     let row = candidate(ITEMS, "A/2", &key, "a", None, 1_000);
     assert!(matches!(case.memory.decide(&row), Decision::Taken { .. }));
     entries.push(case.memory.refuse(ITEMS, "A/2", &LetterId("erp/item/2".into())));
@@ -220,4 +229,51 @@ fn what_was_durable_before_a_batch_is_known_of_every_key_that_it_changes() {
     assert_eq!(second["items/!row:items.csv:7"], None);
     case.memory.close_notice(ITEMS, "!row:items.csv:7").unwrap();
     assert!(case.memory.take_before()["items/!row:items.csv:7"].is_some());
+}
+
+#[test]
+fn a_record_that_another_source_key_takes_up_is_sent_past_its_own_delete() {
+    let mut case = Case::new();
+    case.row("1", "P-1/A", "a", Some(100));
+    assert_eq!(case.memory.delete(ITEMS, "1", true, Timestamp::from_micros(1_000)).unwrap().1.sequence, 101);
+    assert_eq!(case.row("2", "P-1/A", "b", Some(90)), Some(102), "the twin was dated before the one that was deleted");
+    assert_eq!(case.memory.delete(ITEMS, "2", true, Timestamp::from_micros(1_000)).unwrap().1.sequence, 103);
+    assert_eq!(case.row("1", "P-1/A", "a", Some(100)), Some(104), "and back again");
+}
+
+#[test]
+fn the_fence_of_a_record_that_its_source_key_left_outlives_a_restart() {
+    let mut case = Case::new();
+    case.row("1", "P-1/A", "a", Some(100));
+    let key = RecordKey::parse(Domain::Item, "P-1/B").unwrap();
+    let entries = case.memory.remember(&candidate(ITEMS, "1", &key, "b", Some(120), 1_000), 120, "then");
+    assert_eq!(entries.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["items/!left:P-1/A", "items/1"]);
+    for streams in [["items", "kits"], ["parts", "kits"]] {
+        let memory = Memory::new(1, streams.map(|name| (name.to_owned(), Domain::Item)));
+        let mut restored = Case { memory, now: 1_000 };
+        for (key, cursor) in entries.clone() {
+            restored.memory.restore(&key, cursor);
+        }
+        assert_eq!(restored.row("2", "P-1/A", "c", Some(7)), Some(121), "{streams:?}");
+    }
+    assert!(case.memory.take_before().contains_key("items/!left:P-1/A"));
+    case.row("2", "P-1/A", "c", Some(7));
+    case.memory.remember(&candidate(ITEMS, "2", &key, "b", None, 1_000), 2_000, "then");
+    assert_eq!(case.memory.take_before()["items/!left:P-1/A"], entries[0].1, "what was durable before");
+}
+
+#[test]
+fn a_row_that_comes_back_is_sent_whatever_its_stamp() {
+    let mut case = Case::new();
+    case.row("1", "P-1/A", "a", Some(100));
+    case.memory.delete(ITEMS, "1", true, Timestamp::from_micros(1_000)).unwrap();
+    let Decision::Send(next) = case.decide_in(ITEMS, "1", "P-1/A", "a", Some(50)) else { panic!("it is sent") };
+    assert_eq!((next.sequence, next.comes_back), (102, true), "the source has it, though in an older state");
+}
+
+#[test]
+fn a_stamp_that_lay_ahead_of_our_clock_makes_nothing_after_it_stale() {
+    let mut case = Case::new();
+    case.row("1", "P-1/A", "a", Some(9_000_000));
+    assert_eq!(case.row("1", "P-1/A", "b", Some(900)), Some(9_000_001));
 }

@@ -25,13 +25,14 @@ pub(crate) const FLEET: [(&str, &str); 7] = [
 ];
 
 /// Families that wait for an event, and the processes where this run brings it about. Those of [`SILENT`] it does not.
-const CAUSED: [(&str, &[&str]); 22] = [
+const CAUSED: [(&str, &[&str]); 23] = [
     ("millrace_propagation_seconds", &["tracker"]),
     ("millrace_propagation_deadlines_total", &["tracker"]),
     ("millrace_propagation_waiting_records", &["tracker"]),
     ("millrace_needs_a_person", &["tracker"]),
     ("millrace_stage_seconds", &["publisher-erp", "publisher-crm", "validator", "sink-mes-ulm", "sink-mes-pune"]),
     ("millrace_records_total", &["publisher-erp", "publisher-crm", "validator", "sink-mes-ulm", "sink-mes-pune"]),
+    ("millrace_source_cursor_timestamp_seconds", &["publisher-crm"]),
     ("millrace_findings_total", &["validator"]),
     ("millrace_destination_requests_total", &["sink-mes-ulm", "sink-mes-pune"]),
     ("millrace_destination_request_seconds", &["sink-mes-ulm", "sink-mes-pune"]),

@@ -12,11 +12,12 @@ const VARIABLES: [(&str, &str); 6] =
     [("__rate_interval", "10m"), ("__range", "30m"), ("job", ".+"), ("instance", ".+"), ("domain", ".*"), ("destination", ".*")];
 
 /// Alerts on trouble that this run has none of: what they compare must have an answer, not the comparison.
-const UNCAUSED: [(&str, &str); 9] = [
+const UNCAUSED: [(&str, &str); 10] = [
     ("MillraceDeadLetterWriteFailing", "Kafka takes every letter"),
     ("MillraceDeadLettersOpenTooLong", "no letter is four hours old"),
     ("MillraceRevisionConflict", "one validator gives every revision once"),
     ("MillraceSourceSilent", "every source is read"),
+    ("MillraceSourceCursorAhead", "all clocks are one"),
     ("MillraceConsumerLagging", "no group is five minutes behind"),
     ("MillraceRebalancing", "no member comes or goes"),
     ("MillraceSlotsTorn", "all members subscribe to the same topics"),
