@@ -54,11 +54,15 @@ impl World {
 
     /// Everything but the sink.
     async fn prepare() -> Result<Self> {
+        Self::prepare_with(StackOptions::new(landscape("sink"))).await
+    }
+
+    async fn prepare_with(options: StackOptions) -> Result<Self> {
         let stack = Stack::start(StackOptions {
             // It takes whatever comes: a regression or a second effect is counted, not prevented.
             manners: Manners { honours_repeats: true, fences: false },
             session_timeout: Some(Duration::from_secs(6)),
-            ..StackOptions::new(landscape("sink"))
+            ..options
         })
         .await?;
         let look = Look::at(&stack)?;
@@ -540,5 +544,79 @@ async fn a_destination_that_the_landscape_lacks_ends_the_start_with_78() -> Resu
     ensure!(status.code() == Some(78), "{status}");
     let log = world.stack.fleet.log("sink-nowhere")?;
     ensure!(log.contains("no destination `nowhere` (it has: plant)"), "{log}");
+    Ok(())
+}
+
+/// Answers with what it was sent to let us in: a refusal of what is called bad, and nobody is let in with the rest.
+async fn echo(uri: axum::http::Uri, headers: axum::http::HeaderMap) -> axum::response::Response {
+    use axum::response::IntoResponse as _;
+    let sent = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("nothing").to_owned();
+    let location = [("location", format!("/login?was={}", sent.replace(' ', "%20")))];
+    if uri.path().contains("bad") {
+        let body = json!({"code": sent, "message": format!("who is {sent}?"), "field": sent, "value": sent, "external_id": sent});
+        return (axum::http::StatusCode::UNPROCESSABLE_ENTITY, location, axum::Json(body)).into_response();
+    }
+    (axum::http::StatusCode::UNAUTHORIZED, location, format!("unknown: {sent}")).into_response()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plant_that_repeats_what_it_got_puts_no_secret_anywhere() -> Result<()> {
+    const MARK: &str = "CANARY-";
+    let folder = tempfile::tempdir()?;
+    for (name, text) in service::landscape_files(&landscape("sink"))? {
+        let path = folder.path().join("landscape").join(name);
+        std::fs::create_dir_all(path.parent().context("a folder")?)?;
+        std::fs::write(path, text.replace("timeout: 1s}", "timeout: 1s, authorization_file: authorization}"))?;
+    }
+    std::fs::write(folder.path().join("authorization"), format!("Bearer {MARK}of-the-plant\n"))?;
+    let mut world = World::prepare_with(StackOptions {
+        secrets: Some(folder.path().to_owned()),
+        environment: vec![("MILLRACE_LOG".to_owned(), "debug".to_owned())],
+        ..StackOptions::new(folder.path().join("landscape"))
+    })
+    .await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let server = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(echo)).await });
+    world.stack.fleet.sink(PLANT, &url)?;
+    world.ready()?;
+
+    world.item("bad", "one", "RELEASED").await?;
+    world.ledger_state("bad", LedgerState::Parked).await?;
+    let letters = world.look.letters(PLANT).await?;
+    ensure!(letters.len() == 1 && letters[0].message.contains("***"), "{letters:?}");
+    world.item("good", "one", "RELEASED").await?;
+    let log = || world.stack.fleet.log("sink-plant").map_err(|error| error.to_string());
+    until("the plant's answer to be told", PATIENCE, || async {
+        if log()?.contains("unknown: Bearer ***") || log()?.contains("unknown: ***") { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await?;
+
+    let mut seen = vec![("log".to_owned(), log().map_err(anyhow::Error::msg)?)];
+    let port: u16 = world.stack.fleet.ops("sink-plant")?.rsplit_once(':').context("a port")?.1.parse()?;
+    for page in ["/readyz", "/metrics"] {
+        seen.push((page.to_owned(), tokio::task::block_in_place(|| devstack::fetch::get(port, page, PATIENCE))?.1));
+    }
+    let client = world.stack.client("canary");
+    let group = format!("{}canary", world.stack.topics.prefix());
+    let mut records = 0;
+    for spec in world.stack.landscape.topic_specs(&world.stack.topics) {
+        for record in kafka::read_all(&client, &group, &spec.name, None).await? {
+            records += 1;
+            let headers = record.headers.iter().filter_map(|(_, value)| value.as_deref());
+            let all = [record.key.as_deref(), record.value.as_deref()]
+                .into_iter()
+                .flatten()
+                .chain(headers)
+                .collect::<Vec<_>>()
+                .concat();
+            seen.push((spec.name.clone(), String::from_utf8_lossy(&all).into_owned()));
+        }
+    }
+    ensure!(records > 3, "only {records} records");
+    for (place, text) in seen {
+        ensure!(!text.contains(MARK), "{place} shows a secret: {text}");
+    }
+    server.abort();
     Ok(())
 }
