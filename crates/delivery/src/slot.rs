@@ -103,6 +103,12 @@ impl<P: Clone> SlotState<P> {
     /// change are those that were accepted last.
     pub fn tombstone(&mut self, key: Topical, offer: Offer<P>, ticket: Ticket, now: Timestamp) {
         self.received(&ticket);
+        // Read again after a crash, when the key has come back since: what lives now is not to be removed.
+        let offered = self.known.get(&key).and_then(|known| known.offered.as_ref());
+        if offered.is_some_and(|offered| offered.golden_offset > ticket.offset) {
+            self.count(&key, Counted::Stale);
+            return self.done([ticket]);
+        }
         let lane = self.lanes.entry(key.clone()).or_insert_with(Lane::new);
         if let Some(before) = lane.tombstone.replace(Box::new((offer, ticket))) {
             self.done([before.1]);

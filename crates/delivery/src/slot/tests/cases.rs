@@ -419,6 +419,18 @@ fn a_delete_that_nobody_needs_stands_in_the_ledger_and_one_out_of_scope_does_not
     }
 }
 
+#[test]
+fn a_tombstone_that_is_read_again_does_not_remove_a_record_that_came_back() {
+    let mut hand = Hand::new();
+    hand.offer(4);
+    hand.accept();
+    let mut hand = next_life(&hand, hand.slot.lease(false));
+    hand.slot.tombstone(key(), removal(30), ticket("golden", 30), at(0));
+    hand.settle();
+    assert!(!hand.slot.has_ready() && hand.is_done("golden", 30));
+    assert_eq!(hand.counted(Counted::Stale), 1);
+}
+
 /// A plant that was there before: it knows the key at this revision and refuses whatever is not above.
 struct FormerLife {
     revision: i64,
