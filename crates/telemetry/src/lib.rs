@@ -108,7 +108,7 @@ declare! {
         "Records waiting now, by why-late reason.";
     seconds PROPAGATION_OLDEST_WAITING "millrace_propagation_oldest_waiting_seconds" ["domain", "destination"] by ["tracker"] steady
         "Age of the oldest record that a destination still lacks; 0 when none.";
-    gauge NEEDS_A_PERSON "millrace_needs_a_person" ["kind", "system"] by ["tracker"] event
+    gauge NEEDS_A_PERSON "millrace_needs_a_person" ["kind", "system"] by ["tracker"] steady
         "Records, letters and systems that need a person, as `millrace status` lists them.";
     CALL STAGE_SECONDS "millrace_stage_seconds" ["domain", "stage"] by ["publisher", "validator", "sink"] event
         "Where time goes: capture, validate, wait, deliver, accept.";

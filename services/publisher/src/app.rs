@@ -99,6 +99,7 @@ impl service::App for App {
             policy_version: context.landscape.policy_version.clone(),
             topic: context.topics.source(),
             codec: codec.clone(),
+            client: client.clone(),
             producer: Producer::new(&client).map_err(Exit::config)?,
         };
         // Fence the predecessor first: what it left behind is read after that, and it can add nothing.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use kafka::Producer;
+use kafka::{Client, Producer};
 use model::{Outgoing, Slot, SourceState, SourceStatus, StreamStatus, Timestamp};
 use service::CancellationToken;
 
@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     next_at: Option<Timestamp>,
     read_at: Option<Timestamp>,
     streams: Vec<StreamStatus>,
+    /// What the brokers refuse to this publisher: it reads, and cannot write.
+    refused: Option<String>,
 }
 
 /// Shared by the loop and the task that speaks.
@@ -77,7 +79,10 @@ impl Seen {
     fn is_news(&self, told: Option<&(Seen, Timestamp)>, now: Timestamp) -> bool {
         let Some((before, at)) = told else { return true };
         let quiet = now.since(*at);
-        self.state != before.state || quiet >= REPEAT || (self.reason != before.reason && quiet >= PAUSE)
+        self.state != before.state
+            || self.refused != before.refused
+            || quiet >= REPEAT
+            || (self.reason != before.reason && quiet >= PAUSE)
     }
 }
 
@@ -91,6 +96,7 @@ pub(crate) struct Speaker {
     pub(crate) policy_version: String,
     pub(crate) topic: String,
     pub(crate) codec: avro::Writer,
+    pub(crate) client: Client,
     pub(crate) producer: Producer,
 }
 
@@ -99,7 +105,8 @@ impl Speaker {
     pub(crate) async fn run(self, board: Arc<Board>, stop: CancellationToken) {
         let mut told: Option<(Seen, Timestamp)> = None;
         while tokio::time::timeout(LOOK, stop.cancelled()).await.is_err() {
-            let (seen, now) = (board.look(), now());
+            let refused = self.client.refusals().first().map(ToString::to_string);
+            let (seen, now) = (Seen { refused, ..board.look() }, now());
             if seen.is_news(told.as_ref(), now) && self.tell(&seen, now).await {
                 told = Some((seen, now));
             }
@@ -107,11 +114,12 @@ impl Speaker {
     }
 
     async fn tell(&self, seen: &Seen, now: Timestamp) -> bool {
+        let reasons: Vec<String> = seen.reason.iter().chain(&seen.refused).cloned().collect();
         let status = SourceStatus {
             source: self.source.clone(),
             state: seen.state,
             since: seen.since,
-            reason: seen.reason.clone(),
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
             next_at: seen.next_at,
             read_at: seen.read_at,
             streams: seen.streams.clone(),
@@ -155,6 +163,8 @@ mod tests {
         assert!(failed("401").is_news(told.as_ref(), at(60)));
         assert!(!failed("404").is_news(told.as_ref(), at(4)));
         assert!(failed("404").is_news(told.as_ref(), at(5)));
+        let denied = Seen { refused: Some("may not write".to_owned()), ..failed("401") };
+        assert!(denied.is_news(told.as_ref(), at(1)));
     }
 
     #[test]

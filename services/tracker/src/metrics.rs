@@ -25,6 +25,11 @@ const ACTS: [&str; 3] = ["replay", "discard", "resend"];
 
 /// What may happen here, at zero, so that its first time is an increase.
 pub(crate) fn zeros(fleet: &Fleet) {
+    let zero = |kind: needs::Kind, system: &str| telemetry::NEEDS_A_PERSON.with_label_values(&[kind.name(), system]).set(0);
+    zero(needs::Kind::Behind, "tracker");
+    zero(needs::Kind::Quarantined, "validator");
+    zero(needs::Kind::Overdue, "validator");
+    fleet.sources.keys().chain(fleet.destinations.keys()).for_each(|system| zero(needs::Kind::Silent, system));
     for (destination, part) in &fleet.destinations {
         for domain in part.domains.keys().map(|domain| domain.name()) {
             telemetry::PROPAGATION_SECONDS.with_label_values(&[domain, destination]);

@@ -24,6 +24,8 @@ pub(super) const SILENT: f64 = 180.0;
 const BEHIND: f64 = 60.0;
 /// A letter that was sent again has its answer by then.
 const REPLAYING: i64 = 300_000_000;
+/// Of a line, in bytes: what systems say may be long.
+const LONGEST: usize = 400;
 const OPERATIONS: &str = "operations";
 
 /// What kind of attention: the label of the metric, and the order of the list.
@@ -170,7 +172,7 @@ impl Desk<'_> {
             key: None,
             count: 1,
             code: None,
-            text,
+            text: model::clip(&text, LONGEST),
             turn,
             then,
             oldest_seconds: age(since, self.now),

@@ -19,6 +19,8 @@ use crate::{
 const DESTINATIONS: usize = 50;
 /// Series of one family in one process: the largest is 8 domains × 50 destinations × 13.
 const BUDGET: usize = 5_200;
+/// Kinds of what needs a person.
+const NEEDS: usize = 14;
 const STARTED: [&str; 3] = ["plant-01", "plant-25", "plant-50"];
 
 /// Sizes of the closed sets that labels are of.
@@ -54,6 +56,9 @@ fn at_most(family: &Declared, sizes: &Sizes) -> usize {
         // The replayer reads letters and receipts of every destination.
         ("topic", _) => sizes.domains + 2 + 2 * sizes.destinations,
         ("state", _) => 5,
+        ("kind", "millrace_needs_a_person") => NEEDS,
+        // Sources, the validator and the tracker itself beside the destinations.
+        ("system", _) => sizes.destinations + 4,
         ("kind" | "reason", _) => 3,
         ("stage" | "source" | "group" | "component" | "policy_version" | "version" | "revision", _) => 1,
         (other, name) => unreachable!("label {other} of {name} has no size here"),

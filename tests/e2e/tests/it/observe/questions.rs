@@ -12,7 +12,8 @@ const VARIABLES: [(&str, &str); 6] =
     [("__rate_interval", "10m"), ("__range", "30m"), ("job", ".+"), ("instance", ".+"), ("domain", ".*"), ("destination", ".*")];
 
 /// Alerts on trouble that this run has none of: what they compare must have an answer, not the comparison.
-const UNCAUSED: [(&str, &str); 10] = [
+const UNCAUSED: [(&str, &str); 11] = [
+    ("MillraceNeedsAPerson", "what this run brings about has alerts of its own"),
     ("MillraceDeadLetterWriteFailing", "Kafka takes every letter"),
     ("MillraceDeadLettersOpenTooLong", "no letter is four hours old"),
     ("MillraceRevisionConflict", "one validator gives every revision once"),

@@ -77,6 +77,10 @@ impl Desk<'_> {
             let text = format!("has not been read to its end since {}", clock(read_at, now));
             self.add(Kind::Unavailable, name, text, office.clone(), doctor(), read_at);
         }
+        // A publisher has nothing to explain about a source that it reads but what the brokers refuse to it.
+        if let Some(reason) = status.reason.as_ref().filter(|_| status.state != SourceState::Unavailable) {
+            self.add(Kind::Denied, name, reason.clone(), OPERATIONS.to_owned(), doctor(), status.since);
+        }
         for stream in &status.streams {
             let Some(cursor) = stream.cursor.filter(|cursor| age(status.at, *cursor) > SKEW) else { continue };
             let text = format!(
