@@ -4,10 +4,12 @@
 //! line and its bytes, and reading goes on after the first row end that follows its start: an unclosed quote costs one row, not
 //! the rest of the file. The `csv` crate knows only one-byte delimiters and swallows the rest of a file behind an unclosed quote.
 //!
-//! What is declared is never guessed. A first look at the file only finds that the declaration cannot be true.
+//! What is declared is never guessed. A first look at the file only finds that the declaration cannot be true, and says which one
+//! could be. What spreadsheets add is no data: a first line `sep=;` that agrees with the declaration, rows without any value, and a
+//! Ctrl-Z at the end.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     io::{self, Read as _},
 };
 
@@ -27,6 +29,11 @@ const KEPT: usize = 512 * 1024;
 const CHUNK: usize = 64 * 1024;
 /// Rows of the first look.
 const LOOK: usize = 20;
+/// A header that names more is no table of records.
+pub const MOST_COLUMNS: usize = 2_000;
+/// Ends a text file of DOS; some tools still write it.
+const CTRL_Z: u8 = 0x1a;
+const LONGEST_SEPARATOR_LINE: usize = 64;
 
 /// How the text is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +85,7 @@ pub struct Reader<R> {
     number: u64,
     line: u64,
     looked_at: VecDeque<Read>,
+    is_ended: bool,
 }
 
 impl<R: io::Read> Reader<R> {
@@ -105,11 +113,13 @@ impl<R: io::Read> Reader<R> {
             number: 0,
             line: 1,
             looked_at: VecDeque::new(),
+            is_ended: true,
         };
         reader.first_bytes(format.encoding)?;
         if reader.at_end && reader.buffer.is_empty() {
             return Err(Fault::new("FILE_EMPTY", "the file is empty").into());
         }
+        reader.skip_separator_line(format)?;
         reader.name_columns(format, keys)?;
         reader.look(format)?;
         Ok(reader)
@@ -124,6 +134,18 @@ impl<R: io::Read> Reader<R> {
             return Ok(Some(row));
         }
         self.read_row()
+    }
+
+    /// Whether the last row of the file has its row end, as far as the file was read: without it the row may have been cut.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.is_ended
+    }
+
+    /// Whether every row was given.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.at_end && self.looked_at.is_empty() && self.start == self.buffer.len()
     }
 
     /// The columns in their order.
@@ -161,6 +183,29 @@ impl<R: io::Read> Reader<R> {
             self.transcoder = Some(mark.map_or(declared, |(found, _)| found).new_decoder_without_bom_handling());
             self.transcode(&first);
         }
+        self.end_of_text();
+        Ok(())
+    }
+
+    /// Excel's own declaration of the delimiter, before the header: passed over where it agrees.
+    fn skip_separator_line(&mut self, format: &Format) -> Result<(), OpenError> {
+        let rest = &self.buffer[self.start..];
+        let Some(end) = rest.iter().take(LONGEST_SEPARATOR_LINE).position(|byte| matches!(byte, b'\r' | b'\n')) else {
+            return Ok(());
+        };
+        let line = String::from_utf8_lossy(&rest[..end]).into_owned();
+        let text = line.trim_matches('"');
+        let Some(found) = text.get(..4).filter(|word| word.eq_ignore_ascii_case("sep=")).map(|_| &text[4..]) else {
+            return Ok(());
+        };
+        let is_declared =
+            found.strip_prefix(&format.delimiter).is_some_and(|more| more.replace(&format.delimiter, "").is_empty());
+        if !is_declared {
+            let message = format!("the first line `{line}` names another delimiter than the declared {:?}", format.delimiter);
+            return Err(Fault::new("DELIMITER_WRONG", message).observed(line).into());
+        }
+        let row_end = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        self.consume(end + row_end);
         Ok(())
     }
 
@@ -171,9 +216,14 @@ impl<R: io::Read> Reader<R> {
         }
         let header = loop {
             match self.splitter.next(&self.buffer[self.start..], self.at_end) {
-                Cut::Row { fields, length } => {
+                Cut::Row { fields, count, length } => {
+                    if count > MOST_COLUMNS {
+                        let message = format!("the header has {count} columns, a table may have {MOST_COLUMNS}");
+                        return Err(Fault::new("TOO_LARGE", message).into());
+                    }
                     let bytes = &self.buffer[self.start..self.start + length];
                     self.line += lines(bytes);
+                    self.is_ended = self.splitter.end_length(bytes) > 0;
                     self.start += length;
                     break fields;
                 }
@@ -190,8 +240,11 @@ impl<R: io::Read> Reader<R> {
             })
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| Fault::new("ENCODING", format!("the header row is not {}", format.encoding.name())))?;
-        if let Some((index, double)) =
-            names.iter().enumerate().find(|(index, name)| !name.is_empty() && names[..*index].contains(name))
+        if format.terminator.is_none() && names.iter().any(|name| name.contains('\r')) {
+            return Err(row_end_wrong(&names.join(&format.delimiter)).into());
+        }
+        let mut known = HashSet::new();
+        if let Some((index, double)) = names.iter().enumerate().find(|(_, name)| !name.is_empty() && !known.insert(name.as_str()))
         {
             return Err(Fault::new(
                 "ROW_BROKEN",
@@ -200,7 +253,7 @@ impl<R: io::Read> Reader<R> {
             .field(double)
             .into());
         }
-        if let Some(missing) = keys.iter().chain(&format.columns).find(|column| !names.contains(column)) {
+        if let Some(missing) = keys.iter().chain(&format.columns).find(|column| !known.contains(column.as_str())) {
             return Err(missing_column(missing, &names, format).into());
         }
         self.columns = names;
@@ -216,6 +269,12 @@ impl<R: io::Read> Reader<R> {
         }
         let is_width =
             |read: &Read| read.as_ref().is_err_and(|broken| matches!(broken.fault.code, "COLUMN_MISSING" | "COLUMN_EXTRA"));
+        if let Some(Err(broken)) = self.looked_at.front().filter(|read| is_width(read))
+            && format.terminator.is_none()
+            && broken.raw.contains(&b'\r')
+        {
+            return Err(row_end_wrong(&String::from_utf8_lossy(&broken.raw)).into());
+        }
         if let Some(Err(broken)) =
             self.looked_at.front().filter(|_| self.looked_at.len() > 1 && self.looked_at.iter().all(is_width))
         {
@@ -243,6 +302,7 @@ impl<R: io::Read> Reader<R> {
                 match self.splitter.row_end(&self.buffer[self.start..]) {
                     Some(length) => {
                         self.consume(length);
+                        self.is_ended = true;
                         self.skipping = false;
                     }
                     None if self.at_end => return Ok(None),
@@ -264,15 +324,18 @@ impl<R: io::Read> Reader<R> {
                 Cut::More if rest.len() >= LONGEST_ROW => return Ok(Some(self.give_up("a quote is opened and not closed"))),
                 Cut::More => self.fill()?,
                 Cut::Row { length, .. } if length > LONGEST_ROW => return Ok(Some(self.give_up("it is too long"))),
-                Cut::Row { fields, length } => {
-                    let raw = rest[..length - self.splitter.end_length(&rest[..length])].to_vec();
+                Cut::Row { fields, count, length } => {
+                    let end = self.splitter.end_length(&rest[..length]);
+                    let raw = rest[..length - end].to_vec();
                     let line = self.line;
+                    self.is_ended = end > 0;
                     self.consume(length);
-                    if raw.is_empty() {
+                    // A row without any value says nothing about any record.
+                    if count == fields.len() && fields.iter().all(|field| field.bytes.iter().all(u8::is_ascii_whitespace)) {
                         continue;
                     }
                     self.number += 1;
-                    return Ok(Some(self.shape(fields, raw, line)));
+                    return Ok(Some(self.shape(fields, count, raw, line)));
                 }
                 Cut::Broken { .. } if !self.at_end && rest.len() < LONGEST_ROW && self.splitter.row_end(rest).is_none() => {
                     self.fill()?;
@@ -290,7 +353,9 @@ impl<R: io::Read> Reader<R> {
         self.number += 1;
         let (raw, fault) = match end {
             Some(end) => {
-                let raw = rest[..end - self.splitter.end_length(&rest[..end])].to_vec();
+                let length = self.splitter.end_length(&rest[..end]);
+                let raw = rest[..end - length].to_vec();
+                self.is_ended = length > 0;
                 self.consume(end);
                 let fault = Fault::new("ROW_BROKEN", format!("the row cannot be read: {why}"));
                 (raw, fault)
@@ -298,6 +363,7 @@ impl<R: io::Read> Reader<R> {
             None => {
                 let raw = rest[..KEPT.min(rest.len())].to_vec();
                 self.skipping = true;
+                self.is_ended = false;
                 let limit = LONGEST_ROW / 1024 / 1024;
                 (raw, Fault::new("TOO_LARGE", format!("the row is longer than {limit} MiB, or its end is missing")))
             }
@@ -327,9 +393,8 @@ impl<R: io::Read> Reader<R> {
         })
     }
 
-    fn shape(&mut self, fields: Vec<split::Field>, raw: Vec<u8>, line: u64) -> Read {
+    fn shape(&mut self, fields: Vec<split::Field>, found: usize, raw: Vec<u8>, line: u64) -> Read {
         let expected = self.columns.len();
-        let found = fields.len();
         let mut value = Map::new();
         let mut unreadable = self.doubt(&raw);
         // What the row is supposed to be has to be right about its key: it is still there.
@@ -357,7 +422,7 @@ impl<R: io::Read> Reader<R> {
         let fault = if found < expected {
             Some(Fault::new("COLUMN_MISSING", width()).field(&self.columns[found]))
         } else if found > expected {
-            let beyond = String::from_utf8_lossy(&fields[expected].bytes).into_owned();
+            let beyond = fields.get(expected).map(|field| String::from_utf8_lossy(&field.bytes)).unwrap_or_default();
             Some(Fault::new("COLUMN_EXTRA", width()).observed(beyond))
         } else {
             unreadable
@@ -390,7 +455,14 @@ impl<R: io::Read> Reader<R> {
         } else {
             self.buffer.extend_from_slice(&chunk);
         }
+        self.end_of_text();
         Ok(())
+    }
+
+    fn end_of_text(&mut self) {
+        while self.at_end && self.buffer.len() > self.start && self.buffer.last() == Some(&CTRL_Z) {
+            self.buffer.pop();
+        }
     }
 
     fn transcode(&mut self, bytes: &[u8]) {
@@ -444,6 +516,12 @@ impl From<&landscape::Format> for Format {
 
 fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// Old Macs, and tools that were told so, end rows with a carriage return alone.
+fn row_end_wrong(observed: &str) -> Fault {
+    let message = "rows end in a carriage return alone; write line feeds, or declare `row_terminator: \"\\r\"`";
+    Fault::new("DELIMITER_WRONG", message).observed(observed.replace('\r', "\\r"))
 }
 
 fn missing_column(missing: &str, names: &[String], format: &Format) -> Fault {

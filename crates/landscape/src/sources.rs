@@ -81,7 +81,7 @@ fn file(reader: &mut Reader<'_>, keys: &mut Fields<'_>) -> SourceConnector {
     SourceConnector::File {
         folder: keys.text(reader, "folder"),
         after: keys.get("after").and_then(|node| reader.choice(node, "after", &words)).unwrap_or(AfterPickup::Done),
-        settle: reader.duration(keys.get("settle"), "settle", Duration::from_millis(300)),
+        settle: reader.duration(keys.get("settle"), "settle", Duration::from_secs(10)),
     }
 }
 

@@ -16,6 +16,9 @@ use crate::{
 const ENCODINGS: [&str; 9] =
     ["utf-8", "utf-16le", "utf-16be", "windows-1250", "windows-1252", "iso-8859-1", "iso-8859-2", "iso-8859-15", "shift_jis"];
 
+/// The file connector reads no wider table.
+const MOST_COLUMNS: usize = 2_000;
+
 pub(crate) fn read(
     reader: &mut Reader<'_>,
     node: &Node,
@@ -170,6 +173,9 @@ fn format(reader: &mut Reader<'_>, node: &Node) -> Format {
         let distinct: BTreeSet<&String> = columns.iter().collect();
         if distinct.len() < columns.len() {
             reader.problem(node, "columns names one column twice", None);
+        }
+        if columns.len() > MOST_COLUMNS {
+            reader.problem(node, format!("columns names {} columns, a table may have {MOST_COLUMNS}", columns.len()), None);
         }
         format.columns = Some(columns);
         format.header = false;

@@ -18,7 +18,8 @@ pub struct Source {
     pub streams: Vec<Stream>,
 }
 
-/// Share of the known keys, and never fewer than `at_least`.
+/// Share of the known keys, and never fewer than `at_least`. All of them only where the share is 100 %: a list that shows nothing of
+/// what is known is rather another list, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxDeletes {
     pub percent: u32,
@@ -29,6 +30,9 @@ impl MaxDeletes {
     /// Whether deleting `deletes` of `known` keys is ordinary business.
     #[must_use]
     pub fn allows(self, deletes: usize, known: usize) -> bool {
+        if deletes >= known {
+            return deletes == 0 || self.percent >= 100;
+        }
         deletes <= self.at_least || deletes * 100 <= known * self.percent as usize
     }
 }
@@ -40,7 +44,7 @@ pub enum SourceConnector {
         /// Relative to the landscape's folder, or absolute; `--endpoint` overrides it.
         folder: Option<String>,
         after: AfterPickup,
-        /// A file without `.done` is taken once it has not changed for so long.
+        /// A file without `.done` or `.sha256` is taken once it has not changed for so long.
         settle: Duration,
     },
     HttpPoll {

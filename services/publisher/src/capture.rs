@@ -16,6 +16,7 @@ use telemetry::trace::TraceContext;
 use uuid::Uuid;
 
 mod map;
+mod notices;
 mod pass;
 mod trace;
 
@@ -27,6 +28,7 @@ pub(crate) use pass::{Batch, Pass, Tally};
 use crate::{
     letter::{Failed, Sender, fingerprint},
     memory::{Candidate, Decision, Entry, Memory, NOTICE, Next},
+    position::Taken,
 };
 
 /// A larger change becomes a letter: it has to fit into a record with its headers, and into one with what is found when it waits or
@@ -116,6 +118,12 @@ impl Capture {
         }
     }
 
+    /// A file was taken to its end; none: it is gone for good.
+    pub(crate) fn take_file(&mut self, stream: usize, name: &str, taken: Option<Taken>) {
+        let entry = self.memory.take_file(stream, name, taken);
+        self.enter(entry);
+    }
+
     /// Which commands are done, durable with what they caused.
     pub(crate) fn move_commands(&mut self, position: String) {
         if self.memory.commands() != Some(&position) {
@@ -142,7 +150,14 @@ impl Capture {
     pub(crate) fn pass_over(&mut self, pass: &mut Pass, read: &Read) {
         match read {
             Ok(row) => match self.source_key(pass.stream, &row.value) {
-                Some(key) => _ = pass.seen.insert(key),
+                Some(key) => {
+                    let is_again = !pass.seen.insert(key);
+                    if is_again && self.has_one_row_a_key(pass) {
+                        pass.seen.insert(row_notice(pass, &row.raw));
+                    } else {
+                        self.spare(pass, row);
+                    }
+                }
                 None => self.note(pass, &row.raw),
             },
             Err(broken) => match self.source_key(pass.stream, &broken.supposed) {
@@ -169,38 +184,6 @@ impl Capture {
         let notice = format!("{NOTICE}file:{}", pass.name);
         pass.is_complete = false;
         self.refuse(pass, &Refused { source_key: &notice, record_key: None, fault, raw: version.as_bytes(), line: 0 }, now);
-    }
-
-    /// After the last row of a full file or a complete sweep: the keys to delete. None at all when they are too many.
-    pub(crate) fn absent(&mut self, pass: &mut Pass, version: &str, now: Timestamp) -> Vec<String> {
-        if !pass.is_complete {
-            tracing::warn!(source = %self.source.name, stream = %self.stream(pass.stream).name, file = %pass.name,
-                "rows without readable key: nothing is deleted by absence in this pass");
-            return Vec::new();
-        }
-        let absent = self.memory.absent(pass.stream, &pass.seen);
-        let known = self.memory.live(pass.stream);
-        if self.source.max_deletes.allows(absent.len(), known) {
-            return absent;
-        }
-        let limit = self.source.max_deletes;
-        let fault = Fault::new(
-            "MASS_DELETE",
-            format!(
-                "{} of {known} known keys are missing, more than {} % (and more than {}); nothing was deleted",
-                absent.len(),
-                limit.percent,
-                limit.at_least
-            ),
-        )
-        .observed(absent.len().to_string());
-        let notice = format!("{NOTICE}deletes:{}", pass.name);
-        self.refuse(
-            pass,
-            &Refused { source_key: &notice, record_key: None, fault: &fault, raw: version.as_bytes(), line: 0 },
-            now,
-        );
-        Vec::new()
     }
 
     /// One key is gone at the source.
@@ -234,31 +217,13 @@ impl Capture {
                 self.take_row(pass, moving.row, now);
             }
         }
-        self.close_notices(pass);
+        self.close_notices(pass, now);
     }
 
     /// The source key of this stream that stands for a record.
     fn holder(&self, stream: usize, key: &RecordKey) -> Option<String> {
         let (of, by) = self.memory.holder(self.domain(stream), key)?;
         (of == stream).then(|| by.to_owned())
-    }
-
-    /// A file, or a row without key, that was at fault and no longer is: one of the changes that the pass sent closes its letter.
-    fn close_notices(&mut self, pass: &Pass) {
-        for notice in self.memory.untrue_notices(pass.stream, pass.proves, &pass.name, &pass.seen) {
-            self.close_notice(pass.stream, &notice);
-        }
-    }
-
-    /// Without a change to name it, the letter waits for the next pass that sends one.
-    pub(crate) fn close_notice(&mut self, stream: usize, notice: &str) {
-        let Some((index, of, key, mut change)) = self.uncaused.pop_back() else { return };
-        let Some((letter, tombstone)) = self.memory.close_notice(stream, notice) else { return };
-        change.meta.causation_id = Some(letter.0);
-        if let Some(outgoing) = self.encode(of, &key, &change) {
-            self.batch.records[index] = outgoing;
-            self.enter(tombstone);
-        }
     }
 
     fn take_row(&mut self, pass: &mut Pass, row: Row, now: Timestamp) {
@@ -272,7 +237,7 @@ impl Capture {
         if is_again {
             pass.deferred.retain(|deferred| deferred.source_key != source_key);
         }
-        if is_again && pass.columns.is_some() && self.stream(pass.stream).content == Content::Full {
+        if is_again && self.has_one_row_a_key(pass) {
             let fault = Fault::new("KEY_TWICE", format!("another row of this file has the key `{source_key}` too"));
             self.refuse_row_only(pass, &row, &fault.observed(&source_key), now);
             return;
@@ -290,7 +255,10 @@ impl Capture {
             now,
         };
         match self.memory.decide(&candidate) {
-            Decision::Duplicate => self.count(pass, "duplicate"),
+            Decision::Duplicate => {
+                self.spare(pass, &row);
+                self.count(pass, "duplicate");
+            }
             Decision::Taken { .. } if self.may_defer(pass) => pass.deferred.push(Deferred { source_key, key: mapped.key, row }),
             Decision::Taken { by } => {
                 let fault = Fault::new("KEY_TAKEN", format!("record `{}` already comes from the source key `{by}`", mapped.key))
@@ -337,6 +305,7 @@ impl Capture {
         }
         self.publish(pass, &mapped.key, change, outgoing);
         self.remember(candidate, mapped, next.sequence, &pass.name);
+        self.spare(pass, row);
         self.count(pass, "ok");
     }
 

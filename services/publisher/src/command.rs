@@ -21,7 +21,7 @@ use crate::{
     files::{Files, Trouble},
     memory::NOTICE,
     poll,
-    position::{self, CommandPosition, FilePosition},
+    position::{self, CommandPosition, FilesPosition},
     queue::Queue,
     writer::{Undecoded, Writer, now},
 };
@@ -239,7 +239,10 @@ fn streams_of(command: &Command, capture: &Capture) -> Vec<usize> {
 /// What is known is dropped as a duplicate, so reading everything again sends only what is new.
 fn read_all_again(stream: usize, capture: &mut Capture) {
     let position = match &capture.stream(stream).input {
-        Input::Files { .. } => position::write(&FilePosition::default()),
+        Input::Files { .. } => {
+            let position: FilesPosition = position::read(capture.memory.position(stream));
+            position::write(&FilesPosition { again: true, reading: None, ..position })
+        }
         Input::Path { .. } => position::write(&position::PollPosition::default()),
     };
     capture.move_to(stream, position);

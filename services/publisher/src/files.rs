@@ -1,37 +1,57 @@
-//! Capturing a drop folder: file by file, in order of name, each to its end or to the next restart.
+//! Capturing a drop folder: file by file, each to its end or to the next restart.
+//!
+//! One [`Turn`] is one look at the folder. It advances by steps; what a step leaves in the capture is made durable before the next one,
+//! so that a file is put away only when everything of it is. New files come in order of name. A file that was taken and is read
+//! again, because a side table changed or somebody asked for it, has no word about a key that a file taken later names, and of full
+//! files only the one taken last is read again: old content never comes back as news.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     io,
-    time::{Instant, SystemTime},
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
 };
 
 use connect::{
-    csv::{Format, OpenError, Reader},
-    file::{self, Folder, Hashing, Passed, Ready, Stamp, matches},
+    csv::{OpenError, Reader},
+    file::{self, Folder, Ready, Stamp, Word, matches},
     rows::Fault,
 };
-use landscape::{AfterPickup, Content, Input, Lookup};
-use mapping::Tables;
+use landscape::{AfterPickup, Content, Input};
 use model::{Timestamp, Transient};
 use service::{CancellationToken, Exit};
 
 use crate::{
     capture::{Capture, Pass},
-    position::{self, FilePosition, Reading},
+    position::{self, Away, FilesPosition, Reading, Taken},
     writer::{Writer, now},
 };
+
+mod again;
+mod rows;
+mod side;
+
+use again::Again;
+use rows::Rows;
+use side::Side;
+
+/// A file that was not there for so long is gone for good: one of that name is a new one, whatever it holds.
+const GONE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// One drop folder.
 pub(crate) struct Files {
     folder: Folder,
     after: AfterPickup,
-    hashes: HashMap<String, (Stamp, String)>,
+    hashes: HashMap<PathBuf, (Stamp, String)>,
     /// Side tables that were missed, so that it is said once.
     missed: HashSet<String>,
+    /// Taken files that are not there, since when.
+    gone: HashMap<(usize, String), Instant>,
+    is_new: bool,
 }
 
 /// Why a turn ended early.
+#[derive(Debug)]
 pub(crate) enum Trouble {
     /// The source is away: wait.
     Source(Transient),
@@ -45,11 +65,50 @@ impl From<Exit> for Trouble {
     }
 }
 
-type File = Hashing<std::fs::File>;
+/// One look at the folder, and what is left to do of it.
+pub(crate) struct Turn {
+    /// None: every stream has what it can have of them.
+    ready: Option<Vec<Ready>>,
+    /// Files to put away, and their places.
+    leaving: Vec<(Ready, String)>,
+    /// Streams that were not looked at yet.
+    streams: VecDeque<usize>,
+    /// Of the stream that is looked at.
+    work: Work,
+    open: Option<Taking>,
+}
+
+#[derive(Default)]
+struct Work {
+    again: Again,
+    fresh: VecDeque<Due>,
+    side: Vec<Side>,
+    /// The stream whose wish to read everything again is fulfilled behind this work.
+    asked: Option<usize>,
+}
+
+/// A file that is to be taken.
+struct Due {
+    stream: usize,
+    main: Ready,
+    sha256: String,
+    /// Of the file and of all that it is read with: a parent's rows do not change when only a child's do.
+    fingerprint: String,
+}
+
+/// One file on its way.
+struct Taking {
+    due: Due,
+    pass: Pass,
+    /// None: to their end, or not to be read.
+    rows: Option<Rows>,
+    /// Still to be deleted.
+    absent: VecDeque<String>,
+}
 
 impl Files {
     pub(crate) fn new(folder: Folder, after: AfterPickup) -> Self {
-        Self { folder, after, hashes: HashMap::new(), missed: HashSet::new() }
+        Self { folder, after, hashes: HashMap::new(), missed: HashSet::new(), gone: HashMap::new(), is_new: true }
     }
 
     /// Takes every file that is complete and new.
@@ -59,175 +118,261 @@ impl Files {
         writer: &mut Writer,
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
-        let ready = self.folder.scan(Instant::now()).map_err(|error| self.away(&error))?;
-        self.hashes.retain(|name, _| ready.iter().any(|file| file.name == *name));
-        for stream in 0..capture.source().streams.len() {
-            let Input::Files { pattern, format } = capture.stream(stream).input.clone() else { continue };
-            let side = capture.stream(stream).lookups.clone();
-            let Some(side) = self.side_files(&side, &ready)? else { continue };
-            let mut position: FilePosition = position::read(capture.memory.position(stream));
-            for main in ready.iter().filter(|main| matches(&pattern, &main.name)) {
-                if stop.is_cancelled() {
-                    return Ok(());
-                }
-                let sha256 = self.sha256(main)?;
-                let fingerprint = fingerprint(&sha256, &side);
-                let taking = Taking { stream, main, sha256: &sha256, fingerprint: &fingerprint, format: &Format::from(&format) };
-                if position.taken.get(&main.name) == Some(&fingerprint) {
-                    self.put_away(&taking)?;
-                    continue;
-                }
-                self.take(&taking, &side, &mut position, capture, writer, stop).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Side tables of a stream, for a letter's row.
-    pub(crate) fn tables(&mut self, lookups: &[Lookup]) -> Result<Tables, Trouble> {
-        let ready = self.folder.scan(Instant::now()).map_err(|error| self.away(&error))?;
-        match self.side_files(lookups, &ready)? {
-            Some(side) => self.load(&side, |_, _| {}),
-            None => Err(Trouble::Source(Transient { what: "source", detail: "a side table is not there".to_owned() })),
-        }
-    }
-
-    async fn take(
-        &mut self,
-        taking: &Taking<'_>,
-        side: &[Side<'_>],
-        position: &mut FilePosition,
-        capture: &mut Capture,
-        writer: &mut Writer,
-        stop: &CancellationToken,
-    ) -> Result<(), Trouble> {
-        let stream = taking.stream;
-        let mut pass = Pass::new(stream, &taking.main.name, modified(taking.main));
-        pass.is_first = capture.memory.position(stream).is_none();
-        let mut faults = Vec::new();
-        pass.tables = self.load(side, |name, fault| faults.push((name.to_owned(), fault)))?;
-        for (name, fault) in faults {
-            let mut whole = Pass::new(stream, name, pass.changed_at);
-            capture.refuse_whole(&mut whole, &fault, taking.fingerprint, now());
-        }
-        let resume = position
-            .reading
-            .as_ref()
-            .filter(|reading| reading.name == taking.main.name && reading.sha256 == taking.fingerprint && !pass.is_first);
-        let resume = resume.map_or(0, |reading| reading.row);
-        let keys = capture.stream(stream).key.clone();
-        let input = file::open(&taking.main.path).map_err(|error| self.away(&error))?;
-        let passed = input.passed();
-        match tokio::task::block_in_place(|| Reader::open(input, taking.format, &keys)) {
-            Ok(reader) => {
-                let mut rows = Rows { reader, resume, passed };
-                pass.columns = Some(position::write(&rows.reader.columns()));
-                if !self.read(taking, &mut rows, &mut pass, position, capture, writer, stop).await? {
-                    return Ok(());
-                }
-            }
-            Err(OpenError::Io(error)) => return Err(self.away(&error)),
-            Err(OpenError::File(fault)) if fault.code == "FILE_EMPTY" && capture.stream(stream).content == Content::Delta => {}
-            Err(OpenError::File(fault)) => capture.refuse_whole(&mut pass, &fault, taking.fingerprint, now()),
-        }
-        capture.finish(&mut pass, now());
-        position.reading = None;
-        position.taken.retain(|name, _| self.hashes.contains_key(name));
-        position.taken.insert(taking.main.name.clone(), taking.fingerprint.to_owned());
-        capture.move_to(stream, position::write(position));
-        writer.commit(capture.batch()).await?;
-        self.put_away(taking)
-    }
-
-    /// Rows and deletes of one file. False: not to its end, or not of the content that was taken.
-    #[expect(clippy::too_many_arguments, reason = "the loop's parts, each borrowed from another owner")]
-    async fn read(
-        &self,
-        taking: &Taking<'_>,
-        rows: &mut Rows,
-        pass: &mut Pass,
-        position: &mut FilePosition,
-        capture: &mut Capture,
-        writer: &mut Writer,
-        stop: &CancellationToken,
-    ) -> Result<bool, Trouble> {
+        let mut turn = tokio::task::block_in_place(|| self.look(Instant::now(), capture))?;
         loop {
-            let row = tokio::task::block_in_place(|| rows.gather(pass, capture)).map_err(|error| self.away(&error))?;
-            let Some(row) = row else { break };
-            if row > rows.resume {
-                position.reading = Some(Reading { name: taking.main.name.clone(), sha256: taking.fingerprint.to_owned(), row });
-                capture.move_to(taking.stream, position::write(position));
-            }
+            let is_more = tokio::task::block_in_place(|| self.advance(&mut turn, capture))?;
             writer.commit(capture.batch()).await?;
-            if stop.is_cancelled() {
+            if !is_more || stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at the folder; claims what will be put away.
+    fn look(&mut self, now: Instant, capture: &mut Capture) -> Result<Turn, Trouble> {
+        if std::mem::take(&mut self.is_new) {
+            self.watch(capture);
+        }
+        let mut ready = Vec::new();
+        for file in self.folder.scan(now).map_err(|error| self.away(&error))? {
+            let is_claimed = file.is_claimed || self.after == AfterPickup::Keep || !is_put_away(&file.name, capture);
+            let claimed = if is_claimed { Some(file) } else { self.folder.claim(&file).map_err(|error| self.away(&error))? };
+            ready.extend(claimed);
+        }
+        let paths: HashSet<_> = ready.iter().map(|file| &file.path).collect();
+        self.hashes.retain(|path, _| paths.contains(path));
+        let is_of_files = |stream: &usize| matches!(capture.stream(*stream).input, Input::Files { .. });
+        let streams: VecDeque<usize> = (0..capture.source().streams.len()).filter(is_of_files).collect();
+        for stream in &streams {
+            migrate(*stream, capture);
+            self.forget(*stream, now, capture);
+        }
+        Ok(Turn { ready: Some(ready), leaving: Vec::new(), streams, work: Work::default(), open: None })
+    }
+
+    /// Does the next part of a turn. False: there is none, and what the last one left is made durable now.
+    fn advance(&mut self, turn: &mut Turn, capture: &mut Capture) -> Result<bool, Trouble> {
+        loop {
+            if let Some(taking) = turn.open.take() {
+                turn.open = self.go_on(taking, &mut turn.work, capture)?;
+                return Ok(true);
+            }
+            if let Some(due) = self.next_again(&mut turn.work.again, capture)? {
+                turn.open = self.open(due, &turn.work, capture)?;
+            } else if let Some(stream) = turn.work.asked.take() {
+                let position = position::read::<FilesPosition>(capture.memory.position(stream));
+                capture.move_to(stream, position::write(&FilesPosition { again: false, ..position }));
+            } else if let Some(due) = turn.work.fresh.pop_front() {
+                turn.open = self.open(due, &turn.work, capture)?;
+            } else if let Some(stream) = turn.streams.pop_front() {
+                turn.work = self.work(stream, turn.ready.as_deref().unwrap_or_default(), capture)?;
+            } else if let Some(ready) = turn.ready.take() {
+                turn.leaving = self.leaving(ready, capture)?;
+                return Ok(true);
+            } else {
+                self.put_away(&turn.leaving)?;
                 return Ok(false);
             }
         }
-        if rows.passed.sha256() != taking.sha256 {
-            tracing::info!(file = %taking.main.name, "the file changed while it was read; it is taken again");
-            writer.commit(capture.batch()).await?;
-            return Ok(false);
-        }
-        if capture.stream(taking.stream).content == Content::Full {
-            for key in capture.absent(pass, taking.fingerprint, now()) {
-                capture.delete(pass, &key, now());
-                if capture.is_full() {
-                    writer.commit(capture.batch()).await?;
-                }
-            }
-        }
-        Ok(true)
     }
 
-    fn put_away(&mut self, taking: &Taking<'_>) -> Result<(), Trouble> {
-        if self.after == AfterPickup::Done {
-            self.folder.put_away(&taking.main.name, taking.sha256).map_err(|error| self.away(&error))?;
+    /// What is to be taken of a stream.
+    fn work(&mut self, stream: usize, ready: &[Ready], capture: &Capture) -> Result<Work, Trouble> {
+        let Input::Files { pattern, .. } = &capture.stream(stream).input else { return Ok(Work::default()) };
+        let Some(side) = self.side_files(&capture.stream(stream).lookups, ready)? else { return Ok(Work::default()) };
+        let is_asked = position::read::<FilesPosition>(capture.memory.position(stream)).again;
+        let mut work = Work { asked: is_asked.then_some(stream), ..Work::default() };
+        for main in ready.iter().filter(|main| matches(pattern, &main.name)) {
+            let Some(sha256) = self.sha256(main)? else { continue };
+            let is_other = matches!(&main.word, Word::Sum(sum) if sum.as_ref() != Some(&sha256));
+            if is_other && !main.is_settled {
+                continue;
+            }
+            let fingerprint = fingerprint(&sha256, &side, is_other);
+            let due = Due { stream, main: main.clone(), sha256, fingerprint };
+            match capture.memory.taken(stream).get(&main.name) {
+                Some(taken)
+                    if is_it(taken, &due.sha256, main) || taken.fingerprint == due.fingerprint && is_in_place(taken, main) =>
+                {
+                    let is_due = is_asked || taken.is_behind || taken.fingerprint != due.fingerprint;
+                    work.again.know(taken.at, due, is_due);
+                }
+                _ => work.fresh.push_back(due),
+            }
+        }
+        work.again.order(capture.stream(stream).content);
+        work.side = side;
+        Ok(work)
+    }
+
+    /// None: it is no longer what it was; the next turn looks again.
+    fn open(&mut self, due: Due, work: &Work, capture: &mut Capture) -> Result<Option<Taking>, Trouble> {
+        let mut pass = Pass::new(due.stream, &due.main.name, modified(&due.main));
+        pass.is_first = capture.memory.position(due.stream).is_none();
+        if !self.load_side(&due, &work.side, &mut pass, capture)? {
+            return Ok(None);
+        }
+        if let Some(fault) = wrong_sum(&due) {
+            capture.refuse_whole(&mut pass, &fault, &due.fingerprint, now());
+            return Ok(Some(Taking { due, pass, rows: None, absent: VecDeque::new() }));
+        }
+        let position = position::read::<FilesPosition>(capture.memory.position(due.stream));
+        let is_it = |reading: &Reading| reading.name == due.main.name && reading.sha256 == due.fingerprint && !pass.is_first;
+        let (resume, deferred) =
+            position.reading.filter(is_it).map_or((0, Vec::new()), |reading| (reading.row, reading.deferred));
+        let declared = capture.stream(due.stream);
+        let Input::Files { format, .. } = &declared.input else { return Ok(None) };
+        let input = file::open(&due.main.path).map_err(|error| self.away(&error))?;
+        let passed = input.passed();
+        let rows = match Reader::open(input, &format.into(), &declared.key) {
+            Ok(reader) => {
+                pass.columns = Some(position::write(&reader.columns()));
+                Some(Rows {
+                    reader,
+                    resume,
+                    deferred: deferred.into_iter().collect(),
+                    overtaken: work.again.overtaken(&due),
+                    passed,
+                    last: None,
+                })
+            }
+            Err(OpenError::Io(error)) => return Err(self.away(&error)),
+            Err(OpenError::File(fault)) if fault.code == "FILE_EMPTY" && declared.content == Content::Delta => None,
+            Err(OpenError::File(fault)) => {
+                capture.refuse_whole(&mut pass, &fault, &due.fingerprint, now());
+                None
+            }
+        };
+        Ok(Some(Taking { due, pass, rows, absent: VecDeque::new() }))
+    }
+
+    /// Rows, then deletes, then the end of one file. None: that was its end, or it is not what it was.
+    fn go_on(&mut self, mut taking: Taking, work: &mut Work, capture: &mut Capture) -> Result<Option<Taking>, Trouble> {
+        let Taking { due, pass, rows, absent } = &mut taking;
+        if let Some(open) = rows {
+            if let Some(row) = open.gather(pass, capture).map_err(|error| self.away(&error))? {
+                if row > open.resume {
+                    let reading =
+                        Reading { name: due.main.name.clone(), sha256: due.fingerprint.clone(), row, deferred: pass.deferred() };
+                    self.move_to(due.stream, Some(reading), capture);
+                }
+                return Ok(Some(taking));
+            }
+            let is_same = file::stamp(&due.main.path).map_err(|error| self.away(&error))? == Some(due.main.stamp);
+            if !is_same || open.passed.sha256() != due.sha256 {
+                tracing::info!(file = %due.main.name, "the file changed while it was read; it is taken again");
+                return Ok(None);
+            }
+            pass.is_whole = open.reader.is_ended() || due.main.word != Word::Settled;
+            open.take_last(pass, capture);
+            if capture.stream(due.stream).content == Content::Full {
+                *absent = capture.absent(pass, &due.fingerprint, now()).into();
+            }
+            *rows = None;
+        }
+        while let Some(key) = absent.pop_front() {
+            capture.delete(pass, &key, now());
+            if capture.is_full() {
+                return Ok(Some(taking));
+            }
+        }
+        capture.finish(pass, now());
+        self.move_to(due.stream, None, capture);
+        let known = capture.memory.taken(due.stream);
+        let last = known.values().map(|taken| taken.at).max().unwrap_or(0);
+        // Read again, it is no newer than it was.
+        let before = known.get(&due.main.name).filter(|taken| is_it(taken, &due.sha256, &due.main)).map(|taken| taken.at);
+        let at = before.unwrap_or_else(|| now().micros().max(last + 1));
+        let taken = Taken { sha256: due.sha256.clone(), fingerprint: due.fingerprint.clone(), at, ..Taken::default() };
+        capture.take_file(due.stream, &due.main.name, Some(taken));
+        work.again.took(&due.main.name, &pass.seen);
+        Ok(None)
+    }
+
+    fn move_to(&self, stream: usize, reading: Option<Reading>, capture: &mut Capture) {
+        let position = position::read::<FilesPosition>(capture.memory.position(stream));
+        capture.move_to(stream, position::write(&FilesPosition { reading, ..position }));
+    }
+
+    /// Claimed files of which every stream has what they hold. Their places are made durable before they go there, for whoever
+    /// still writes to them, even over a restart, is to be seen.
+    fn leaving(&mut self, ready: Vec<Ready>, capture: &mut Capture) -> Result<Vec<(Ready, String)>, Trouble> {
+        let mut leaving = Vec::new();
+        for file in ready.into_iter().filter(|file| file.is_claimed) {
+            let Some(sha256) = self.sha256(&file)? else { continue };
+            let streams = streams_of(&file.name, capture);
+            if streams.is_empty() && self.missed.insert(file.name.clone()) {
+                tracing::warn!(file = %file.path.display(), "no stream reads this file; it stays");
+            }
+            let taken = |stream: &usize| {
+                capture.memory.taken(*stream).get(&file.name).filter(|taken| is_it(taken, &sha256, &file)).cloned()
+            };
+            let Some(taken) = streams.iter().map(taken).collect::<Option<Vec<_>>>().filter(|taken| !taken.is_empty()) else {
+                continue;
+            };
+            let place = self.folder.place(&file.name, &sha256);
+            for (stream, taken) in streams.into_iter().zip(taken) {
+                capture.take_file(stream, &file.name, Some(Taken { away: Some(away(&place, file.stamp)), ..taken }));
+            }
+            leaving.push((file, place));
+        }
+        Ok(leaving)
+    }
+
+    fn put_away(&mut self, leaving: &[(Ready, String)]) -> Result<(), Trouble> {
+        for (file, place) in leaving {
+            if !self.folder.put_away(file, place).map_err(|error| self.away(&error))? {
+                tracing::info!(file = %file.name, "the file changed before it was put away; it is taken again");
+            }
         }
         Ok(())
     }
 
-    /// None while a side table is not there yet.
-    fn side_files<'a>(&mut self, lookups: &'a [Lookup], ready: &'a [Ready]) -> Result<Option<Vec<Side<'a>>>, Trouble> {
-        let mut side = Vec::new();
-        for lookup in lookups {
-            let before = side.len();
-            for file in ready.iter().filter(|file| matches(&lookup.files, &file.name)) {
-                side.push((lookup, file, self.sha256(file)?));
+    /// What an earlier process put away.
+    fn watch(&mut self, capture: &Capture) {
+        for stream in 0..capture.source().streams.len() {
+            for (name, taken) in capture.memory.taken(stream) {
+                if let Some(Away { place, size, modified }) = &taken.away {
+                    let since = modified.and_then(|nanos| u64::try_from(nanos).ok()).map(Duration::from_nanos);
+                    let modified = since.map(|since| SystemTime::UNIX_EPOCH + since);
+                    self.folder.watch(place, Stamp { size: *size, modified }, name);
+                }
             }
-            if side.len() > before {
-                self.missed.remove(&lookup.name);
-                continue;
+        }
+    }
+
+    /// What was taken and is gone for good needs no memory. A folder without any file may be a share that is not mounted.
+    fn forget(&mut self, stream: usize, now: Instant, capture: &mut Capture) {
+        let (folder, gone) = (&self.folder, &mut self.gone);
+        gone.retain(|(_, name), _| !folder.holds(name));
+        if folder.is_empty() {
+            return;
+        }
+        let names: Vec<_> = capture.memory.taken(stream).keys().filter(|name| !folder.holds(name)).cloned().collect();
+        for name in names {
+            let place = (stream, name);
+            let since = *gone.entry(place.clone()).or_insert(now);
+            if now.duration_since(since) >= GONE {
+                capture.take_file(stream, &place.1, None);
+                gone.remove(&place);
             }
-            if self.missed.insert(lookup.name.clone()) {
-                tracing::info!(table = %lookup.name, files = %lookup.files, "waiting for a side table; its stream is not read before");
-            }
+        }
+    }
+
+    /// Of the state that was seen; none: it is another one by now.
+    fn sha256(&mut self, file: &Ready) -> Result<Option<String>, Trouble> {
+        if let Some((_, sha256)) = self.hashes.get(&file.path).filter(|(stamp, _)| *stamp == file.stamp) {
+            return Ok(Some(sha256.clone()));
+        }
+        let hashed = match file::sha256(&file.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            hashed => hashed.map_err(|error| self.away(&error))?,
+        };
+        if file::stamp(&file.path).map_err(|error| self.away(&error))? != Some(file.stamp) {
             return Ok(None);
         }
-        Ok(Some(side))
-    }
-
-    fn load(&self, side: &[Side<'_>], mut refuse: impl FnMut(&str, Fault)) -> Result<Tables, Trouble> {
-        let mut tables = Tables::default();
-        for (lookup, file, _) in side {
-            tables.declare(&lookup.name);
-            let input = file::open(&file.path).map_err(|error| self.away(&error))?;
-            let loaded = tokio::task::block_in_place(|| load_one(&mut tables, lookup, input));
-            match loaded {
-                Ok(None) => {}
-                Ok(Some(fault)) | Err(OpenError::File(fault)) => refuse(&file.name, fault),
-                Err(OpenError::Io(error)) => return Err(self.away(&error)),
-            }
-        }
-        Ok(tables)
-    }
-
-    fn sha256(&mut self, file: &Ready) -> Result<String, Trouble> {
-        if let Some((_, sha256)) = self.hashes.get(&file.name).filter(|(stamp, _)| *stamp == file.stamp) {
-            return Ok(sha256.clone());
-        }
-        let sha256 = tokio::task::block_in_place(|| file::sha256(&file.path)).map_err(|error| self.away(&error))?;
-        self.hashes.insert(file.name.clone(), (file.stamp, sha256.clone()));
-        Ok(sha256)
+        self.hashes.insert(file.path.clone(), (file.stamp, hashed.clone()));
+        Ok(Some(hashed))
     }
 
     fn away(&self, error: &io::Error) -> Trouble {
@@ -236,78 +381,77 @@ impl Files {
     }
 }
 
-/// Of the content of a file and of its side tables.
-fn fingerprint(sha256: &str, side: &[Side<'_>]) -> String {
-    if side.is_empty() {
+/// Streams whose rows a file holds.
+fn streams_of(name: &str, capture: &Capture) -> Vec<usize> {
+    let streams = capture.source().streams.iter().enumerate();
+    let is_main = |input: &Input| matches!(input, Input::Files { pattern, .. } if matches(pattern, name));
+    streams.filter(|(_, stream)| is_main(&stream.input)).map(|(index, _)| index).collect()
+}
+
+/// Side tables stay: the next file of their stream needs them.
+fn is_put_away(name: &str, capture: &Capture) -> bool {
+    let mut lookups = capture.source().streams.iter().flat_map(|stream| &stream.lookups);
+    !streams_of(name, capture).is_empty() && !lookups.any(|lookup| matches(&lookup.files, name))
+}
+
+/// A position as 0.1 wrote it becomes entries.
+fn migrate(stream: usize, capture: &mut Capture) {
+    let mut position = position::read::<FilesPosition>(capture.memory.position(stream));
+    if position.taken.is_empty() {
+        return;
+    }
+    for (name, fingerprint) in std::mem::take(&mut position.taken) {
+        // Without side tables the fingerprint is the file's SHA-256.
+        let sha256 = if fingerprint.len() == 64 { fingerprint.clone() } else { String::new() };
+        capture.take_file(stream, &name, Some(Taken { sha256, fingerprint, at: 0, ..Taken::default() }));
+    }
+    capture.move_to(stream, position::write(&position));
+}
+
+/// Whether these bytes were taken from this file. What was put away and is dropped once more is another word, whatever it holds.
+fn is_it(taken: &Taken, sha256: &str, file: &Ready) -> bool {
+    taken.sha256 == sha256 && is_in_place(taken, file)
+}
+
+/// Not put away, or on its way there when a publisher ended.
+fn is_in_place(taken: &Taken, file: &Ready) -> bool {
+    let is_same = |place: &Away| *place == away(&place.place, file.stamp);
+    taken.away.as_ref().is_none_or(|place| file.is_claimed && is_same(place))
+}
+
+fn away(place: &str, stamp: Stamp) -> Away {
+    Away { place: place.to_owned(), size: stamp.size, modified: stamp.modified.map(nanos) }
+}
+
+/// Of all that a file is read with. One that is not what its `.sha256` says has another one than the same file without that fault.
+fn fingerprint(sha256: &str, side: &[Side], is_other: bool) -> String {
+    if side.is_empty() && !is_other {
         return sha256.to_owned();
     }
-    let all: String = std::iter::once(sha256).chain(side.iter().map(|(_, _, sha256)| sha256.as_str())).collect();
-    crate::letter::fingerprint(all.as_bytes())
+    let all: String = std::iter::once(sha256).chain(side.iter().map(|side| side.sha256.as_str())).collect();
+    crate::letter::fingerprint(format!("{all}{}", if is_other { "!" } else { "" }).as_bytes())
 }
 
-/// A side table, one of its files, and the file's SHA-256.
-type Side<'a> = (&'a Lookup, &'a Ready, String);
-
-/// One file on its way.
-struct Taking<'a> {
-    stream: usize,
-    main: &'a Ready,
-    sha256: &'a str,
-    /// Of the file and of its side tables: a parent's rows do not change when only a child's do.
-    fingerprint: &'a str,
-    format: &'a Format,
-}
-
-struct Rows {
-    reader: Reader<File>,
-    /// Rows up to here are durable already.
-    resume: u64,
-    passed: Passed,
-}
-
-impl Rows {
-    /// Reads until a transaction is full: the last row of it; none when the file has ended.
-    fn gather(&mut self, pass: &mut Pass, capture: &mut Capture) -> io::Result<Option<u64>> {
-        while let Some(read) = self.reader.next_row()? {
-            let number = match &read {
-                Ok(row) => row.number,
-                Err(broken) => broken.number,
-            };
-            if number <= self.resume {
-                capture.pass_over(pass, &read);
-                continue;
-            }
-            capture.take(pass, read, now());
-            if capture.is_full() {
-                return Ok(Some(number));
-            }
-        }
-        Ok(None)
+fn wrong_sum(due: &Due) -> Option<Fault> {
+    let Word::Sum(sum) = &due.main.word else { return None };
+    if sum.as_ref() == Some(&due.sha256) {
+        return None;
     }
+    let message = match sum {
+        Some(sum) => format!("the file's SHA-256 is {}, its .sha256 says {sum}; nothing of it was taken", due.sha256),
+        None => "its .sha256 holds no SHA-256; nothing of the file was taken".to_owned(),
+    };
+    Some(Fault::new("CHECKSUM_WRONG", message).observed(&due.sha256))
 }
 
-/// A broken row of a side table is the side table's fault: the rows that need it say so themselves.
-fn load_one(tables: &mut Tables, lookup: &Lookup, input: File) -> Result<Option<Fault>, OpenError> {
-    let mut reader = Reader::open(input, &Format::from(&lookup.format), &lookup.key)?;
-    let mut first = None;
-    while let Some(read) = reader.next_row()? {
-        match read {
-            Ok(row) => {
-                let part = |column: &String| row.value.get(column).and_then(serde_json::Value::as_str).unwrap_or("").trim();
-                let key = lookup.key.iter().map(part).collect::<Vec<_>>().join("/");
-                tables.insert(&lookup.name, &key, &serde_json::Value::Object(row.value.clone()));
-            }
-            Err(broken) => {
-                let mut fault = broken.fault;
-                fault.message = format!("side table `{}`, line {}: {}", lookup.name, broken.line, fault.message);
-                first.get_or_insert(fault);
-            }
-        }
-    }
-    Ok(first)
+fn nanos(time: SystemTime) -> i64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }
 
 fn modified(file: &Ready) -> Timestamp {
     let since = file.stamp.modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     since.and_then(|since| i64::try_from(since.as_micros()).ok()).map_or_else(now, Timestamp::from_micros)
 }
+
+#[cfg(test)]
+mod tests;

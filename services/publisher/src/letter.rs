@@ -89,8 +89,8 @@ impl Sender {
 /// A row that cannot be read is `schema`, one that cannot be mapped `mapping`, one that reads well and cannot be right `data`.
 fn class_of(code: &str) -> LetterClass {
     match code {
-        "KEY_TAKEN" | "KEY_TWICE" | "KEY_TOO_LONG" | "MASS_DELETE" | "TOO_LARGE" | "KEY_MISSING" | "STAMP_FUTURE"
-        | "ID_WITHOUT_ITEM" => LetterClass::Data,
+        "KEY_TAKEN" | "KEY_TWICE" | "KEY_TOO_LONG" | "MASS_DELETE" | "DELETES_WITHHELD" | "TOO_LARGE" | "KEY_MISSING"
+        | "STAMP_FUTURE" | "ID_WITHOUT_ITEM" => LetterClass::Data,
         code if code.starts_with("MAPPING_") => LetterClass::Mapping,
         _ => LetterClass::Schema,
     }

@@ -9,10 +9,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use model::{Cursor, Domain, Fence, LetterId, RecordKey, Timestamp, cursor::Sent};
 
+use crate::position::{self, Taken};
+
 /// Source keys that begin so stand for a file or a row without key: they remember only an open letter.
 pub(crate) const NOTICE: &str = "!";
 /// Source keys that begin so keep the fence of a record that its source key left.
 const LEFT: &str = "!left:";
+/// Cursor keys below a stream that begin so stand for a file that was taken to its end.
+const TAKEN: &str = "!taken:";
 /// Cursor key of the position in `command.<source>`. No stream is called so.
 pub(crate) const COMMANDS: &str = "!commands";
 
@@ -38,6 +42,8 @@ struct Stream {
     sent: HashMap<String, Sent>,
     left: HashMap<String, Sent>,
     notices: BTreeMap<String, LetterId>,
+    /// Files that were taken to their end, by name.
+    taken: BTreeMap<String, Taken>,
     live: usize,
 }
 
@@ -99,6 +105,7 @@ impl Memory {
                 sent: HashMap::new(),
                 left: HashMap::new(),
                 notices: BTreeMap::new(),
+                taken: BTreeMap::new(),
                 live: 0,
             })
             .collect();
@@ -125,6 +132,13 @@ impl Memory {
             }
             return epoch;
         };
+        if let Some(file) = source_key.and_then(|key| key.strip_prefix(TAKEN)) {
+            let is_behind = epoch < self.epoch;
+            let taken = cursor.and_then(|cursor| cursor.position);
+            let taken = taken.map(|text| Taken { is_behind, ..position::read(Some(&text)) });
+            self.put_taken(index, file, taken);
+            return epoch;
+        }
         match (source_key, cursor) {
             (None, cursor) => {
                 self.streams[index].position = cursor.and_then(|cursor| Some((cursor.position?, cursor.epoch)));
@@ -155,6 +169,16 @@ impl Memory {
 
     pub(crate) fn commands(&self) -> Option<&str> {
         self.commands.as_deref()
+    }
+
+    /// Files of a stream that were taken to their end, by name.
+    pub(crate) fn taken(&self, stream: usize) -> &BTreeMap<String, Taken> {
+        &self.streams[stream].taken
+    }
+
+    /// Whether a letter about a file, or about a row without key, is open.
+    pub(crate) fn has_notices(&self, stream: usize) -> bool {
+        !self.streams[stream].notices.is_empty()
     }
 
     /// Keys that stand for a record now.
@@ -283,13 +307,22 @@ impl Memory {
         self.enter(stream, source_key, Sent { letter: Some(letter.0.clone()), ..sent })
     }
 
-    /// Notices of these kinds, about this file or about rows of it, that a pass over it did not meet again.
-    pub(crate) fn untrue_notices(&self, stream: usize, kinds: &[&str], name: &str, still_true: &HashSet<String>) -> Vec<String> {
-        let about: Vec<_> = kinds.iter().map(|kind| format!("{NOTICE}{kind}:{name}")).collect();
+    /// Notices of these kinds, about these files or about rows of them, that a pass did not meet again. No name: about any file.
+    pub(crate) fn untrue_notices(
+        &self,
+        stream: usize,
+        kinds: &[&str],
+        names: Option<&[&str]>,
+        still_true: &HashSet<String>,
+    ) -> Vec<String> {
         let is_about = |notice: &str| {
-            about
-                .iter()
-                .any(|about| notice.strip_prefix(about.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')))
+            kinds.iter().any(|kind| {
+                let about = notice.strip_prefix(NOTICE).and_then(|rest| rest.strip_prefix(kind)?.strip_prefix(':'));
+                let is = |about: &str, name: &str| {
+                    about.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+                };
+                about.is_some_and(|about| names.is_none_or(|names| names.iter().any(|name| is(about, name))))
+            })
         };
         let notices = self.streams[stream].notices.keys();
         notices.filter(|notice| is_about(notice) && !still_true.contains(*notice)).cloned().collect()
@@ -349,6 +382,25 @@ impl Memory {
         let before = last.map(|last| Cursor { position: Some(last), sent: None, epoch: self.epoch });
         self.before.entry(COMMANDS.to_owned()).or_insert(before);
         (COMMANDS.to_owned(), Some(Cursor { position: Some(position), sent: None, epoch: self.epoch }))
+    }
+
+    /// Remembers that a file was taken to its end, or, with none, forgets a file that is gone.
+    pub(crate) fn take_file(&mut self, stream: usize, name: &str, taken: Option<Taken>) -> Entry {
+        let key = format!("{}/{TAKEN}{name}", self.streams[stream].name);
+        let epoch = self.epoch;
+        let cursor = |taken: &Taken| Cursor { position: Some(position::write(taken)), sent: None, epoch };
+        let before = self.streams[stream].taken.get(name).map(cursor);
+        self.before.entry(key.clone()).or_insert(before);
+        let entry = (key, taken.as_ref().map(cursor));
+        self.put_taken(stream, name, taken);
+        entry
+    }
+
+    fn put_taken(&mut self, stream: usize, name: &str, taken: Option<Taken>) {
+        match taken {
+            Some(taken) => _ = self.streams[stream].taken.insert(name.to_owned(), taken),
+            None => _ = self.streams[stream].taken.remove(name),
+        }
     }
 
     fn nothing(&self) -> Sent {

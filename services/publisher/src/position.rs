@@ -5,24 +5,59 @@ use std::collections::BTreeMap;
 use model::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Of a drop folder.
+/// Of a drop folder's stream. What was taken of it to the end has an entry per file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FilePosition {
-    /// File name → SHA-256 (of the file and its side tables) that was taken to its end.
-    #[serde(default)]
+pub(crate) struct FilesPosition {
+    /// As 0.1 wrote it, before the entries: file name → fingerprint.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) taken: BTreeMap<String, String>,
     /// The file that is being taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reading: Option<Reading>,
+    /// Somebody asked for what the folder still holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) again: bool,
 }
 
 /// How far one file was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reading {
     pub(crate) name: String,
+    /// The file's fingerprint.
     pub(crate) sha256: String,
     /// The last row that is durable.
     pub(crate) row: u64,
+    /// Rows up to there that wait for the end of the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) deferred: Vec<u64>,
+}
+
+/// A file that was taken to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Taken {
+    /// Of its bytes; empty where only the fingerprint is known.
+    #[serde(default)]
+    pub(crate) sha256: String,
+    /// Of its bytes and of all that it was read with.
+    pub(crate) fingerprint: String,
+    /// When, in microseconds: of two files that name one key the one taken later has the word.
+    #[serde(default)]
+    pub(crate) at: i64,
+    /// Where it was put; whoever writes to it there has not finished it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) away: Option<Away>,
+    /// Under an epoch that was left: it is read again.
+    #[serde(skip)]
+    pub(crate) is_behind: bool,
+}
+
+/// A file in `done/`, as it was left there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Away {
+    pub(crate) place: String,
+    pub(crate) size: u64,
+    /// Nanoseconds since 1970.
+    pub(crate) modified: Option<i64>,
 }
 
 /// Of a source that is asked.

@@ -63,7 +63,7 @@ impl World {
         let demo = folder.join("target/demo");
         let sample = Sample::copy(&folder.join("landscape"), PREFIX)?;
         // A file that is written all the time is taken all the time.
-        sample.edit("sources/erp.yaml", "after: keep", "after: keep, settle: 100ms")?;
+        sample.edit("sources/erp.yaml", "settle: 300ms", "settle: 100ms")?;
         // One plant more than the landscape names: it is added later.
         add_plant(&sample)?;
         let systems = systems(&sample, &demo)?;

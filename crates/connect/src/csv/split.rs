@@ -1,5 +1,7 @@
 //! Where a row and its fields end, on bytes.
 
+use super::MOST_COLUMNS;
+
 /// Cuts rows off a buffer.
 pub(super) struct Splitter {
     delimiter: Vec<u8>,
@@ -14,9 +16,10 @@ pub(super) struct Field {
 }
 
 pub(super) enum Cut {
-    /// `length` includes the row end.
+    /// `length` includes the row end. Of `count` fields the first [`MOST_COLUMNS`] and one more are given.
     Row {
         fields: Vec<Field>,
+        count: usize,
         length: usize,
     },
     /// The row goes on behind the buffer.
@@ -34,6 +37,7 @@ impl Splitter {
     /// The first row of `bytes`.
     pub(super) fn next(&self, bytes: &[u8], at_end: bool) -> Cut {
         let mut fields = Vec::new();
+        let mut count = 0;
         let mut at = 0;
         loop {
             let (field, mut after) = if self.quoting && bytes.get(at) == Some(&b'"') {
@@ -53,13 +57,16 @@ impl Splitter {
             if !at_end && bytes.len() - after < self.longest_end().max(self.delimiter.len()) {
                 return Cut::More;
             }
-            fields.push(field);
+            count += 1;
+            if count <= MOST_COLUMNS + 1 {
+                fields.push(field);
+            }
             let rest = &bytes[after..];
             if rest.is_empty() {
-                return Cut::Row { fields, length: after };
+                return Cut::Row { fields, count, length: after };
             }
             if let Some(length) = self.ends_here(rest) {
-                return Cut::Row { fields, length: after + length };
+                return Cut::Row { fields, count, length: after + length };
             }
             if !rest.starts_with(&self.delimiter) {
                 return Cut::Broken { why: "text follows a closing quote" };

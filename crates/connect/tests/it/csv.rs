@@ -44,7 +44,9 @@ fn read(bytes: &[u8], format: &Format, keys: &[&str]) -> Vec<String> {
 fn show(read: &Read, columns: &[String]) -> String {
     match read {
         Ok(row) => {
-            let values = columns.iter().map(|column| row.value[column].as_str().unwrap_or("-").replace('\n', "⏎"));
+            let values = columns
+                .iter()
+                .map(|column| row.value.get(column).and_then(|value| value.as_str()).unwrap_or("-").replace('\n', "⏎"));
             format!("{}: {}", row.line, values.collect::<Vec<_>>().join("|"))
         }
         Err(broken) => format!("{}: {} {}", broken.line, broken.fault.code, broken.fault.field.as_deref().unwrap_or("-")),
@@ -145,6 +147,74 @@ fn missing_and_extra_columns_are_told_by_name() {
     check(b"id,id\n1,2\n", &comma(), &["ROW_BROKEN: the header names column `id` twice, the second time as column 2"]);
     check(b"id,name\n1\n2,b,c\n3,c\n", &comma(), &["2: COLUMN_MISSING name", "3: COLUMN_EXTRA -", "4: 3|c"]);
     check(b"name,more,id\npump,x,1\n", &comma(), &["2: pump|x|1"]);
+}
+
+/// What spreadsheets do to a good list.
+#[test]
+fn what_a_spreadsheet_adds_is_no_data() {
+    let semicolon = declared(";", None, true, &[]);
+    let pump = ["3: 1|pump"];
+    for first in ["sep=;", "SEP=;", "\"sep=;\"", "sep=;;", "\u{feff}sep=;"] {
+        check(format!("{first}\r\nid;name\r\n1;pump\r\n").as_bytes(), &semicolon, &pump);
+    }
+    check(
+        b"sep=;\r\nid,name\r\n1,pump\r\n",
+        &comma(),
+        &["DELIMITER_WRONG: the first line `sep=;` names another delimiter than the declared \",\""],
+    );
+    check(b"sep;name\n1;pump\n", &declared(";", None, true, &["id", "name"]), &["1: sep|name", "2: 1|pump"]);
+    // Cleared cells stay as rows of delimiters, also where the cells were quoted, and at any width.
+    check(b"id;name\n1;pump\n;\n;;;\n\"\"; \n2;valve\n;\n", &semicolon, &["2: 1|pump", "6: 2|valve"]);
+    check(b"id;name;;\r\n1;pump;;\r\n", &semicolon, &["2: 1|pump|-|-"]);
+    check(b"id;name\n1;pump\n\x1a", &semicolon, &["2: 1|pump"]);
+    check(b"id;name\n1;pump\x1a", &semicolon, &["2: 1|pump"]);
+    check(b"id;name\n1;pu\x1amp\n", &semicolon, &["2: 1|pu\x1amp"]);
+}
+
+#[test]
+fn rows_that_end_in_a_carriage_return_alone_are_told_as_such_and_can_be_declared() {
+    let told = "DELIMITER_WRONG: rows end in a carriage return alone; write line feeds, or declare `row_terminator: \"\\r\"`";
+    let mac = b"id;name\r1;pump\r2;valve\r";
+    check(mac, &declared(";", None, true, &[]), &[told]);
+    check(b"1;pump\r2;valve\r", &declared(";", None, true, &["id", "name"]), &[told]);
+    check(mac, &declared(";", Some("\r"), true, &[]), &["1: 1|pump", "1: 2|valve"]);
+    // In a value it is a value.
+    check(b"id;name\n1;a\rb\n", &declared(";", None, true, &[]), &["2: 1|a\rb"]);
+}
+
+#[test]
+fn a_header_of_any_width_is_checked_in_one_go_and_no_table_is_wider_than_two_thousand_columns() {
+    let header = |count: usize| format!("id,{}\n", (1..count).map(|number| format!("c{number}")).collect::<Vec<_>>().join(","));
+    assert_eq!(read(header(2_000).as_bytes(), &comma(), &["id"]).len(), 0);
+    let told = ["TOO_LARGE: the header has 200000 columns, a table may have 2000"];
+    check(header(200_000).as_bytes(), &comma(), &told);
+    // A row of delimiters and one value is a row that is too wide, and costs no memory per delimiter.
+    let wide = format!("id,name\n1{}x\n2,b\n", ",".repeat(300_000));
+    check(wide.as_bytes(), &comma(), &["2: COLUMN_EXTRA -", "3: 2|b"]);
+}
+
+#[test]
+fn the_end_of_the_last_row_is_told() {
+    for (text, is_ended) in [
+        ("id,name\n", true),
+        ("id,name", false),
+        ("id,name\n1,pump\n", true),
+        ("id,name\r\n1,pump\r\n\x1a", true),
+        ("id,name\n1,pump", false),
+        ("id,name\n1,\"pump\"", false),
+        ("id,name\n1,\"pum", false),
+        ("id,name\n1,pump\n,", false),
+        ("id,name\n1,pump\n\n", true),
+    ] {
+        let mut reader = Reader::open(text.as_bytes(), &comma(), &[]).unwrap();
+        while reader.next_row().unwrap().is_some() {}
+        assert_eq!((reader.is_at_end(), reader.is_ended()), (true, is_ended), "{text:?}");
+    }
+    let mut reader = Reader::open(&b"id,name\n1,pump\n2,valve"[..], &comma(), &[]).unwrap();
+    reader.next_row().unwrap();
+    assert!(!reader.is_at_end(), "the first row is not the last one");
+    reader.next_row().unwrap();
+    assert!(reader.is_at_end() && !reader.is_ended(), "known before anybody asks for one more row");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::{
     fs,
     io::Read as _,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use connect::file::{Folder, matches, open, sha256};
+use connect::file::{Folder, Ready, Word, matches, open, sha256};
 
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -14,16 +14,34 @@ struct Drop {
     dir: tempfile::TempDir,
     folder: Folder,
     now: Instant,
+    time: u64,
 }
 
 impl Drop {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { folder: Folder::new(dir.path(), SETTLE), dir, now: Instant::now() }
+        Self { folder: Folder::new(dir.path(), SETTLE), dir, now: Instant::now(), time: 0 }
     }
 
-    fn put(&self, name: &str, text: &str) {
+    /// Each file is a second younger than the one before it.
+    fn put(&mut self, name: &str, text: &str) {
         fs::write(self.dir.path().join(name), text).unwrap();
+        self.time += 1;
+        self.touch(name, self.time);
+    }
+
+    fn touch(&self, name: &str, time: u64) {
+        let file = fs::File::options().write(true).open(self.dir.path().join(name)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + time)).unwrap();
+    }
+
+    fn ready(&mut self) -> Vec<Ready> {
+        self.folder.scan(self.now).unwrap()
+    }
+
+    fn claim(&mut self) -> Ready {
+        let ready = self.ready().remove(0);
+        self.folder.claim(&ready).unwrap().unwrap()
     }
 
     fn ready_after(&mut self, wait: Duration) -> Vec<String> {
@@ -79,8 +97,10 @@ fn put_away_keeps_an_older_file_of_that_name_and_can_be_repeated() {
         drop.put("items.csv", text);
         drop.put("items.csv.done", "");
         let sha = sha256(&drop.dir.path().join("items.csv")).unwrap();
-        drop.folder.put_away("items.csv", &sha).unwrap();
-        drop.folder.put_away("items.csv", &sha).unwrap();
+        let claimed = drop.claim();
+        let place = drop.folder.place("items.csv", &sha);
+        assert!(drop.folder.put_away(&claimed, &place).unwrap());
+        assert!(!drop.folder.put_away(&claimed, &place).unwrap(), "it is there already");
     }
     let mut names: Vec<_> = fs::read_dir(drop.dir.path().join("done"))
         .unwrap()
@@ -91,11 +111,79 @@ fn put_away_keeps_an_older_file_of_that_name_and_can_be_repeated() {
     assert_eq!(names[0], "items.csv");
     assert!(drop.ready_after(SETTLE).is_empty());
     assert!(!drop.dir.path().join("items.csv.done").exists());
+    assert!(!drop.dir.path().join("taking/items.csv.done").exists());
+}
+
+#[test]
+fn a_claimed_file_is_out_of_the_way_of_the_next_one_and_leaves_as_it_was_read_or_not_at_all() {
+    let mut drop = Drop::new();
+    drop.put("items.csv", "one");
+    drop.put("items.csv.done", "");
+    let claimed = drop.claim();
+    drop.put("items.csv", "two");
+    assert_eq!(drop.ready_after(SETTLE * 2), ["items.csv"], "one of them");
+    assert!(drop.ready()[0].is_claimed, "the older one first");
+    drop.put("taking/items.csv", "one and more");
+    let place = drop.folder.place("items.csv", "5a5a5a5a5a");
+    assert!(!drop.folder.put_away(&claimed, &place).unwrap());
+    assert!(drop.ready_after(SETTLE / 2).is_empty(), "it changes again, and the next one waits behind it");
+    assert_eq!(drop.ready_after(SETTLE), ["items.csv"]);
+    let ready = drop.ready().remove(0);
+    assert!(drop.folder.put_away(&ready, &place).unwrap());
+    assert!(!drop.ready_after(SETTLE)[..].is_empty());
+
+    // Its writer was not done with it at all.
+    drop.put(&format!("done/{place}"), "one and more and more");
+    assert!(drop.ready_after(Duration::ZERO).is_empty());
+    assert!(drop.dir.path().join("taking/items.csv").exists());
+    assert_eq!(drop.ready_after(SETTLE), ["items.csv"]);
+    assert!(drop.ready()[0].is_claimed);
+}
+
+#[test]
+fn a_mark_of_an_earlier_file_does_not_count() {
+    let mut drop = Drop::new();
+    drop.put("items.csv", "id\n1\n");
+    drop.put("items.csv.done", "");
+    assert_eq!(drop.ready_after(Duration::ZERO), ["items.csv"]);
+    drop.put("items.csv", "id\n");
+    assert!(drop.ready_after(Duration::ZERO).is_empty(), "the mark is older");
+    assert_eq!(drop.ready_after(SETTLE), ["items.csv"]);
+    assert_eq!(drop.ready()[0].word, Word::Settled);
+    drop.put("items.csv.done", "");
+    assert_eq!(drop.ready()[0].word, Word::Done);
+    // A copy that keeps its old time is another file than the one that was marked.
+    drop.put("items.csv", "id\n1\n2\n");
+    drop.touch("items.csv", 0);
+    assert!(drop.ready_after(Duration::ZERO).is_empty());
+}
+
+#[test]
+fn a_checksum_is_given_as_whatever_tool_wrote_it() {
+    let mut drop = Drop::new();
+    let sum = "a".repeat(64);
+    for (text, found) in [
+        (format!("{sum}  items.csv\n"), Some(sum.clone())),
+        (sum.to_uppercase(), Some(sum.clone())),
+        (format!("SHA256 (items.csv) = {sum}\n"), Some(sum.clone())),
+        (String::new(), None),
+        ("abc  items.csv\n".to_owned(), None),
+    ] {
+        drop.put("items.csv", "id\n1\n");
+        drop.put("items.csv.sha256", &text);
+        drop.ready_after(Duration::ZERO);
+        assert_eq!(drop.ready()[0].word, Word::Sum(found), "{text}");
+        assert!(!drop.ready()[0].is_settled);
+        drop.ready_after(SETTLE);
+        assert!(drop.ready()[0].is_settled);
+    }
+    drop.put("items.csv", "id\n1\n2\n");
+    assert!(drop.ready_after(Duration::ZERO).is_empty(), "the sum is older");
 }
 
 #[test]
 fn what_passes_is_hashed_so_that_a_change_in_between_shows() {
-    let drop = Drop::new();
+    let mut drop = Drop::new();
     drop.put("items.csv", "id\n1\n");
     let path = drop.dir.path().join("items.csv");
     let taken = sha256(&path).unwrap();

@@ -77,7 +77,7 @@ impl Capture {
     }
 
     /// The key columns' values, joined, none longer than a key may be; none when one is empty.
-    pub(super) fn source_key(&self, stream: usize, value: &Map<String, Value>) -> Option<String> {
+    pub(crate) fn source_key(&self, stream: usize, value: &Map<String, Value>) -> Option<String> {
         let parts =
             self.stream(stream).key.iter().map(|column| value.get(column).and_then(scalar).filter(|part| !part.is_empty()));
         let key = parts.collect::<Option<Vec<_>>>()?.iter().map(|part| escape(part)).collect::<Vec<_>>().join("/");

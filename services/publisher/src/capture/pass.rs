@@ -1,6 +1,6 @@
 //! What a pass knows on its way, and what it leaves to be written.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use connect::rows::Row;
 use mapping::Tables;
@@ -56,11 +56,17 @@ pub(crate) struct Pass {
     pub(crate) seen: HashSet<String>,
     /// Every row told its key: only then does absence mean delete.
     pub(crate) is_complete: bool,
+    /// That this is all is the source's own word, not only where its bytes end.
+    pub(crate) is_whole: bool,
+    /// Side tables that were read along without a fault.
+    pub(crate) sides: Vec<String>,
     /// A letter's row, captured again by command: a failure is told again.
     pub(crate) is_replay: bool,
     /// Kinds of notices that this pass would have met again, were they still true.
     pub(crate) proves: &'static [&'static str],
     pub(super) deferred: Vec<Deferred>,
+    /// Rows that could be sent once more, to close letters that no change of this pass is left for.
+    pub(super) spare: VecDeque<Row>,
     pub(super) is_final: bool,
 }
 
@@ -75,11 +81,19 @@ impl Pass {
             tables: Tables::default(),
             seen: HashSet::new(),
             is_complete: true,
+            is_whole: true,
+            sides: Vec::new(),
             is_replay: false,
             proves: &["file", "deletes", "row"],
             deferred: Vec::new(),
+            spare: VecDeque::new(),
             is_final: false,
         }
+    }
+
+    /// Rows that wait for the end of the file.
+    pub(crate) fn deferred(&self) -> Vec<u64> {
+        self.deferred.iter().map(|deferred| deferred.row.number).collect()
     }
 }
 

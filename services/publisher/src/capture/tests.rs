@@ -22,6 +22,7 @@ struct Case {
     capture: Capture,
     reader: avro::Reader,
     now: i64,
+    name: &'static str,
 }
 
 /// What one file caused.
@@ -54,7 +55,7 @@ impl Case {
         }
         let topics = avro::Topics::new("mdm.");
         let capture = Capture::new(Arc::new(landscape), source, topics, avro::Writer::new(ids), memory);
-        Self { capture, reader, now: 1_000_000 }
+        Self { capture, reader, now: 1_000_000, name: "items.csv" }
     }
 
     fn now(&mut self) -> Timestamp {
@@ -65,7 +66,7 @@ impl Case {
     /// Takes a whole file as the drop folder does.
     fn file(&mut self, rows: &str) -> Caused {
         let text = format!("{HEADER}{rows}");
-        let mut pass = Pass::new(0, "items.csv", Timestamp::from_micros(7));
+        let mut pass = Pass::new(0, self.name, Timestamp::from_micros(7));
         let fingerprint = fingerprint(text.as_bytes());
         let now = self.now();
         match Reader::open(text.as_bytes(), &Format::default(), &["MATNR".to_owned()]) {
@@ -204,11 +205,17 @@ fn broken_rows_are_letters_and_a_file_with_one_deletes_nothing() {
     let mut case = Case::new();
     case.file(&rows(0..4));
     let caused = case.file(&(rows(0..2) + "P-2,A\n"));
-    assert_eq!(caused.shown(), ["COLUMN_MISSING P-2"], "P-3 is absent, but a row was not readable");
+    let told = ["COLUMN_MISSING P-2", "DELETES_WITHHELD deletes:items.csv"];
+    assert_eq!(caused.shown(), told, "P-3 is absent, but a row was not readable");
+    assert_eq!(
+        caused.letters[1].message,
+        "items.csv: 1 of 4 known keys are missing, and there are rows whose key cannot be read; nothing was deleted"
+    );
+    assert!(case.file(&(rows(0..2) + "P-2,A\n")).shown().is_empty(), "once");
     let caused = case.file(&(rows(0..2) + "P-2,A,\"H87,pump\n" + &row("P-3", "pump")));
-    assert_eq!(caused.letters.len(), 1);
-    assert_eq!(caused.letters[0].code, "ROW_BROKEN");
-    assert_eq!(case.file(&rows(0..3)).shown(), ["upsert P-2 closes", "delete P-3 closes"], "a later good pass closes both");
+    assert_eq!(caused.letters.iter().map(|letter| letter.code.as_str()).collect::<Vec<_>>(), ["ROW_BROKEN", "DELETES_WITHHELD"]);
+    let closes = ["upsert P-2 closes", "delete P-3 closes", "upsert P-2 closes"];
+    assert_eq!(case.file(&rows(0..3)).shown(), closes, "a later good pass closes all three");
 }
 
 #[test]
@@ -237,8 +244,39 @@ fn a_file_that_would_delete_most_keys_deletes_nothing_and_says_so_once() {
 }
 
 #[test]
+fn the_same_good_file_closes_the_letter_about_a_bad_one_without_anything_new_in_it() {
+    let mut case = Case::new();
+    case.file(&rows(0..60));
+    let letter = case.file("").letters.remove(0);
+    assert_eq!(letter.message, "items.csv: 60 of 60 known keys are missing, which is all of them; nothing was deleted");
+    let caused = case.file(&rows(0..60));
+    assert_eq!(caused.shown(), ["upsert P-59 closes"], "a row that is known already goes out once more");
+    assert_eq!(caused.changes[0].meta.causation_id, Some(letter.id.0));
+    assert!(case.file(&rows(0..60)).shown().is_empty());
+}
+
+#[test]
+fn a_good_full_file_of_another_name_closes_letters_about_full_files() {
+    let mut case = Case::new();
+    case.file(&rows(0..60));
+    case.name = "items_2.csv";
+    assert_eq!(case.file("").shown(), ["MASS_DELETE deletes:items_2.csv"]);
+    case.name = "items_3.csv";
+    assert_eq!(case.file(&rows(0..60)).shown(), ["upsert P-59 closes"]);
+}
+
+#[test]
+fn rows_without_any_value_are_no_records_and_stop_no_delete() {
+    let mut case = Case::new();
+    let blank = ",,,,,\n";
+    assert_eq!(case.file(&(rows(0..3) + &blank.repeat(3))).shown(), ["upsert P-0", "upsert P-1", "upsert P-2"]);
+    assert_eq!(case.file(&(rows(0..2) + &blank.repeat(3))).shown(), ["delete P-2"]);
+}
+
+#[test]
 fn up_to_a_tenth_and_up_to_five_keys_may_go() {
-    for (known, left, deleted) in [(60, 54, 6), (60, 53, 0), (6, 1, 5), (6, 0, 0), (3, 0, 3)] {
+    // All of them never: a list of nothing that is known is rather no list.
+    for (known, left, deleted) in [(60, 54, 6), (60, 53, 0), (6, 1, 5), (6, 0, 0), (5, 0, 0), (1, 0, 0)] {
         let mut case = Case::new();
         case.file(&rows(0..known));
         let caused = case.file(&rows(0..left));
@@ -261,6 +299,9 @@ fn a_record_may_move_to_another_source_key_within_one_file() {
     let mut case = Case::new();
     case.file(&(row("P-1", "pump") + &row("P-2", "pump")));
     assert_eq!(case.file(&(row("p-1", "pump") + &row("P-2", "pump"))).shown(), ["delete P-1", "upsert p-1"]);
+    let mut case = Case::new();
+    case.file(&row("P-1", "pump"));
+    assert_eq!(case.file(&row("p-1", "pump")).shown(), ["delete P-1", "upsert p-1"], "also where there is no other one");
 }
 
 #[test]
@@ -282,6 +323,17 @@ fn two_rows_of_one_key_in_a_full_file_do_not_take_turns() {
     assert_eq!(caused.changes.len(), 1);
     assert_eq!(caused.letters[0].code, "KEY_TWICE");
     assert!(case.file(&twice).shown().is_empty());
+    // Rows that are passed over after a restart are met all the same.
+    let text = format!("{HEADER}{twice}");
+    let mut reader = Reader::open(text.as_bytes(), &Format::default(), &[]).unwrap();
+    let mut pass = Pass::new(0, case.name, Timestamp::from_micros(7));
+    pass.columns = Some("[]".into());
+    while let Some(read) = reader.next_row().unwrap() {
+        case.capture.pass_over(&mut pass, &read);
+    }
+    let now = case.now();
+    case.capture.finish(&mut pass, now);
+    assert!(case.caused().shown().is_empty(), "its letter is still true");
 }
 
 #[test]

@@ -171,8 +171,9 @@ fn a_notice_is_closed_once_it_is_no_longer_true() {
     case.memory.refuse(ITEMS, "!row:items.csv:77", &LetterId("erp/item/8".into()));
     case.memory.refuse(ITEMS, "!row:items.csv2:77", &LetterId("erp/item/7".into()));
     let met = HashSet::from(["!row:items.csv:77".into()]);
-    assert_eq!(case.memory.untrue_notices(ITEMS, &["file", "row"], "items.csv", &met), ["!file:items.csv"]);
-    assert!(case.memory.untrue_notices(ITEMS, &["row", "deletes"], "items.csv", &met).is_empty());
+    assert_eq!(case.memory.untrue_notices(ITEMS, &["file", "row"], Some(&["items.csv"]), &met), ["!file:items.csv"]);
+    assert!(case.memory.untrue_notices(ITEMS, &["row", "deletes"], Some(&["items.csv"]), &met).is_empty());
+    assert_eq!(case.memory.untrue_notices(ITEMS, &["row"], None, &met), ["!row:items.csv2:77"], "whichever file it was");
     let (closed, (key, tombstone)) = case.memory.close_notice(ITEMS, "!file:items.csv").unwrap();
     assert_eq!((closed, key.as_str(), tombstone), (letter, "items/!file:items.csv", None));
     assert!(case.memory.close_notice(ITEMS, "!file:items.csv").is_none());
@@ -190,6 +191,12 @@ fn what_was_written_restores_the_same_memory() {
     entries.push(case.memory.refuse(ITEMS, "A/2", &LetterId("erp/item/2".into())));
     entries.push(case.memory.refuse(ITEMS, "!row:7", &LetterId("erp/item/3".into())));
     entries.push(case.memory.move_to(ITEMS, "here".into()));
+    let taken = |at| Taken { sha256: "5a".into(), fingerprint: "5a".into(), at, ..Taken::default() };
+    entries.push(case.memory.take_file(ITEMS, "items 1:2.csv", Some(taken(1))));
+    entries.push(case.memory.take_file(ITEMS, "items.csv", Some(taken(2))));
+    entries.push(case.memory.take_file(ITEMS, "items.csv", Some(taken(3))));
+    entries.push(case.memory.take_file(ITEMS, "gone.csv", Some(taken(4))));
+    entries.push(case.memory.take_file(ITEMS, "gone.csv", None));
     entries.push(case.memory.move_commands("there".into()));
     let mut restored = Case::new();
     for (key, cursor) in entries {
@@ -204,6 +211,7 @@ fn what_was_written_restores_the_same_memory() {
             memory.sent(ITEMS, "1").cloned(),
             memory.letter(ITEMS, "A/2"),
             memory.letter(ITEMS, "!row:7"),
+            memory.taken(ITEMS).clone(),
         )
     };
     assert_eq!(shown(&restored.memory), shown(&case.memory));
@@ -215,9 +223,13 @@ fn what_was_durable_before_a_batch_is_known_of_every_key_that_it_changes() {
     let mut case = Case::new();
     case.row("1", "P-1/A", "a", None);
     case.memory.move_to(ITEMS, "here".into());
+    let taken = |at| Some(Taken { sha256: "5a".into(), fingerprint: "5a".into(), at, ..Taken::default() });
+    case.memory.take_file(ITEMS, "items.csv", taken(1));
     let first = case.memory.take_before();
     assert!(first.values().all(Option::is_none), "{first:?}");
-    assert_eq!(first.keys().collect::<Vec<_>>(), ["items", "items/1"]);
+    assert_eq!(first.keys().collect::<Vec<_>>(), ["items", "items/!taken:items.csv", "items/1"]);
+    case.memory.take_file(ITEMS, "items.csv", taken(2));
+    case.memory.take_file(ITEMS, "items.csv", taken(3));
     let durable = case.memory.sent(ITEMS, "1").cloned();
     case.row("1", "P-1/A", "b", None);
     case.row("1", "P-1/A", "c", None);
@@ -227,6 +239,8 @@ fn what_was_durable_before_a_batch_is_known_of_every_key_that_it_changes() {
     assert_eq!(second["items/1"].as_ref().unwrap().sent, durable);
     assert_eq!(second["items"].as_ref().unwrap().position.as_deref(), Some("here"));
     assert_eq!(second["items/!row:items.csv:7"], None);
+    let before = second["items/!taken:items.csv"].as_ref().unwrap().position.as_deref();
+    assert_eq!(before, Some(r#"{"sha256":"5a","fingerprint":"5a","at":1}"#));
     case.memory.close_notice(ITEMS, "!row:items.csv:7").unwrap();
     assert!(case.memory.take_before()["items/!row:items.csv:7"].is_some());
 }
