@@ -46,7 +46,8 @@ impl Connection {
             landscape::no_login(url).map_err(|why| Error::Setup(format!("{why} (--registry-password-file)")))?;
         }
         let builder = || -> Result<reqwest::ClientBuilder, Error> {
-            let mut builder = reqwest::Client::builder().timeout(config.timeout).redirect(reqwest::redirect::Policy::none());
+            let mut builder =
+                reqwest::Client::builder().no_proxy().timeout(config.timeout).redirect(reqwest::redirect::Policy::none());
             if let Some(pem) = &secrets.authority {
                 let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
                     .map_err(|error| Error::Setup(format!("reading the certificates of the registry: {error}")))?;

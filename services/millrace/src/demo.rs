@@ -138,6 +138,7 @@ fn state(mode: Mode) -> &'static str {
 
 async fn post(url: &str, body: &Value) -> Result<(), Failure> {
     let client = reqwest::Client::builder()
+        .no_proxy()
         .timeout(Duration::from_secs(5))
         .build()
         .map_err(|error| Failure::failed(format!("making an HTTP client: {error}")))?;

@@ -99,6 +99,7 @@ impl Server {
         let base = Url::parse(&format!("{}/api/v1/", address.trim_end_matches('/')))
             .map_err(|error| Failure::usage(format!("`{address}` is not a URL such as http://127.0.0.1:8080: {error}")))?;
         let client = reqwest::Client::builder()
+            .no_proxy()
             .connect_timeout(Duration::from_secs(5))
             .build()
             .map_err(|error| Failure::failed(format!("making an HTTP client: {error}")))?;

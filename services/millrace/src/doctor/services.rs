@@ -13,7 +13,7 @@ pub(super) async fn check(addresses: &[String]) -> Vec<Line> {
     if addresses.is_empty() {
         return Vec::new();
     }
-    let client = match reqwest::Client::builder().timeout(PATIENCE).build() {
+    let client = match reqwest::Client::builder().no_proxy().timeout(PATIENCE).build() {
         Ok(client) => client,
         Err(error) => return vec![Line::fail("services", format!("making an HTTP client: {error}"), "try again")],
     };

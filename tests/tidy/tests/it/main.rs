@@ -144,6 +144,22 @@ fn nothing_is_left_half_done() {
     assert_none(&problems);
 }
 
+/// A proxy of the environment would see credentials and records, and nobody configured it in the landscape.
+#[test]
+fn no_client_asks_the_environment_for_a_proxy() {
+    let mut problems = Vec::new();
+    for file in ["crates", "services"].iter().flat_map(|folder| files(&root().join(folder), &["rs"])) {
+        let text = without_tests(&fs::read_to_string(&file).unwrap()).to_owned();
+        let made = text.matches("Client::builder()").count() + text.matches("reqwest::Client::new()").count();
+        let is_ours =
+            text.contains("reqwest") && ["/tests/", "/devstack/", "/tests.rs"].iter().all(|part| !shown(&file).contains(part));
+        if is_ours && text.matches(".no_proxy()").count() < made {
+            problems.push(format!("{}: build the client with `.no_proxy()`", shown(&file)));
+        }
+    }
+    assert_none(&problems);
+}
+
 #[test]
 fn every_grab_bag_is_refused() {
     let problems: Vec<_> = ["crates", "services"]
