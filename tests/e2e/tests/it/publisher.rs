@@ -360,6 +360,42 @@ async fn a_source_that_answers_nonsense_is_waited_for_and_then_caught_up_with() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_from_the_future_freezes_nothing_and_a_raised_epoch_sends_everything_again() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    copy(&sample_landscape(), folder.path())?;
+    let mut alone = Alone::start_with(folder.path().to_owned()).await?;
+    let customers: Vec<serde_json::Map<String, serde_json::Value>> =
+        serde_json::from_str(&std::fs::read_to_string(sample_data().join("crm/customers.json"))?)?;
+    let named = |index: usize, id: &str, stamp: Option<&str>| {
+        let mut customer = customers[index].clone();
+        customer.insert("id".into(), id.into());
+        customer.remove("changed_at");
+        customer.extend(stamp.map(|stamp| ("changed_at".to_owned(), stamp.into())));
+        customer
+    };
+    alone.publish("crm")?;
+    alone.ready()?;
+    alone.until_changes("crm", CUSTOMERS).await?;
+    alone.stack.systems.rest["crm"].upsert("customers", named(0, "C-2031", Some("2131-01-01T00:00:00Z")))?;
+    let letter = alone.until_letters("crm", 1).await?.remove(0);
+    assert_eq!((letter.code.as_str(), letter.source_key.as_deref()), ("STAMP_FUTURE", Some("C-2031")));
+    alone.one_more_pass("publisher-crm").await?;
+
+    alone.stack.systems.rest["crm"].upsert("customers", named(1, "C-NEW", None))?;
+    let changes = alone.until_changes("crm", CUSTOMERS + 1).await?;
+    assert!(changes.iter().any(|change| change.meta.source_key == "C-NEW"), "today's rows are still read");
+
+    assert!(tokio::task::block_in_place(|| alone.stack.fleet.stop("publisher-crm"))?.success());
+    let source = folder.path().join("sources/crm.yaml");
+    std::fs::write(&source, std::fs::read_to_string(&source)?.replacen("epoch: 1", "epoch: 2", 1))?;
+    alone.stack.fleet.start_again("publisher-crm")?;
+    let changes = alone.until_changes("crm", 2 * (CUSTOMERS + 1)).await?;
+    let raised = changes.iter().filter(|change| change.meta.source_epoch == 2).count();
+    assert_eq!(raised, CUSTOMERS + 1, "each once more, under the new epoch");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_publishers_of_one_source_one_ends_and_nothing_is_sent_twice() -> Result<()> {
     let mut alone = Alone::start().await?;
     alone.publish("erp")?;
