@@ -11,6 +11,8 @@ use std::{
 };
 
 use delivery::{Answer, AnswerClass};
+use landscape::{Absent, Answers};
+use mapping::View;
 use model::{Domain, RecordKey, Timestamp};
 use reqwest::{
     Client, Method, Url,
@@ -45,6 +47,8 @@ pub struct Config {
     pub concurrency: usize,
     /// Its `ETag` is the revision that it holds.
     pub etag_is_revision: bool,
+    /// What its answers mean, where the landscape says so.
+    pub answers: Option<Answers>,
 }
 
 /// One destination.
@@ -68,6 +72,9 @@ pub struct Delivery<'a> {
     pub idempotency_key: String,
     /// Values of personal fields: they do not appear in texts.
     pub personal: Vec<String>,
+    /// Refusals that say that something is missing, and the record as their expressions see it.
+    pub absent: &'a [Absent],
+    pub record: Option<&'a View>,
     /// Where the call stands in its trace (W3C), for the destination's own spans.
     pub traceparent: String,
     pub now: Timestamp,
@@ -135,7 +142,15 @@ impl Destination {
         if let Some(payload) = delivery.payload {
             request = request.header(header::CONTENT_TYPE, delivery.content_type).body(payload);
         }
-        let asked = Asked { revision: delivery.revision, is_delete, personal: &delivery.personal, now: delivery.now };
+        let asked = Asked {
+            revision: delivery.revision,
+            is_delete,
+            personal: &delivery.personal,
+            now: delivery.now,
+            answers: self.config.answers.as_ref(),
+            absent: delivery.absent,
+            record: delivery.record,
+        };
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) => return silent(&error),
@@ -173,13 +188,17 @@ impl Destination {
     }
 
     /// `{url}/{domain}/{key}`; a key's components are percent-encoded in the key, and so are stable as path segments once encoded
-    /// again.
+    /// again. A component of dots is written as its code, or everybody on the way would read it as a step in the path.
     fn address(&self, domain: Domain, key: &RecordKey) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push(domain.name());
             for component in key.as_str().split('/') {
-                segments.push(component);
+                segments.push(match component {
+                    "." => "%2E",
+                    ".." => "%2E%2E",
+                    other => other,
+                });
             }
         }
         url

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::LetterClass;
+use model::{LetterClass, Topical};
 
 /// Whose turn it is after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,6 +81,18 @@ pub struct Answer {
     pub note: Option<String>,
     /// Present for every class but accepted, has newer and delivered.
     pub problem: Option<Problem>,
+    /// A refusal because something is missing there.
+    pub absence: Option<Absence>,
+}
+
+/// The record that a destination misses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absence {
+    pub record: Topical,
+    /// How long it is waited for.
+    pub hold: Duration,
+    /// The destination accepted it already, as far as is known here: a wait for it would have no end.
+    pub is_there: bool,
 }
 
 impl Answer {
@@ -97,6 +109,7 @@ impl Answer {
             retry_after: None,
             note: None,
             problem: None,
+            absence: None,
         }
     }
 

@@ -18,7 +18,7 @@ pub mod slot;
 pub mod tracker;
 pub mod traffic;
 
-pub use answer::{Answer, AnswerClass, Problem};
+pub use answer::{Absence, Answer, AnswerClass, Problem};
 pub use backoff::Budget;
 pub use blame::{Blame, Fault, Suspicion, Verdict};
 pub use breaker::{Breaker, Tolerance};
@@ -26,6 +26,6 @@ pub use chain::Chain;
 pub use gate::{Closed, Gate, first_closed};
 pub use idempotency::idempotency_key;
 pub use rate::RateLimit;
-pub use slot::{Action, Call, Counted, Job, Letter, Offer, Operation, Place, Setup, SlotState, Ticket};
+pub use slot::{ABSENT_THERE, Action, Call, Counted, Job, Letter, Offer, Operation, Place, Setup, SlotState, Ticket};
 pub use tracker::{CommitTracker, NextOffset};
 pub use traffic::{Grant, Permit, Traffic, Turn};

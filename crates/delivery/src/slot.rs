@@ -7,6 +7,7 @@
 //! order; a revision that a newer one replaced is handed back at once, because the newer one lies behind it in the partition.
 //! Invariant: a key that is parked, waiting or blocked has no call but for a newer revision, an open gate or a command.
 
+mod absent;
 mod commands;
 mod known;
 mod lane;
@@ -19,8 +20,9 @@ use std::{
     sync::Arc,
 };
 
-use model::{Cause, LedgerState, Timestamp, Topical, ledger::Paused};
+use model::{Cause, LedgerState, Reason, Timestamp, Topical, ledger::Paused};
 
+pub use self::absent::ABSENT_THERE;
 pub use self::offer::{Action, Call, Counted, Job, Letter, Offer, Operation, Place, Setup, Ticket};
 use self::{
     known::Known,
@@ -35,6 +37,8 @@ pub struct SlotState<P> {
     known: HashMap<Topical, Known>,
     /// Parked keys per domain: counted along, because a slot may know a million keys.
     parked: BTreeMap<model::Domain, i64>,
+    /// Keys that wait for another record, by that record.
+    awaited: BTreeMap<Topical, BTreeSet<Topical>>,
     lanes: HashMap<Topical, Box<Lane<P>>>,
     /// Keys whose next call may start, oldest first.
     ready: VecDeque<Topical>,
@@ -238,7 +242,10 @@ impl<P: Clone> SlotState<P> {
             lane.suspicion = suspicion.map(Box::new);
         }
         let is_new_doubt = leaves_doubt(&answer) && self.doubt(key);
-        match answer.class {
+        let is_contradiction = answer.absence.as_ref().is_some_and(|absence| absence.is_there);
+        let class = if is_contradiction { AnswerClass::Retryable } else { answer.class };
+        let answer = if is_contradiction { absent::contradicts(answer) } else { answer };
+        match class {
             AnswerClass::Accepted => {
                 self.count(key, Counted::Accepted);
                 self.accepted(key.clone(), queued, payload_hash, &answer, model::ReceiptOutcome::Accepted, offered_at, now);
@@ -254,7 +261,10 @@ impl<P: Clone> SlotState<P> {
             AnswerClass::Delivered => self.delivered(key.clone(), queued, now),
             AnswerClass::Permanent if fault != Fault::Destination => {
                 queued.attempts += 1;
-                self.park(key.clone(), queued, answer, offered_at, now);
+                match answer.absence.clone() {
+                    Some(absence) => self.lacks(key.clone(), queued, answer, &absence, offered_at, now),
+                    None => self.park(key.clone(), queued, answer, offered_at, now),
+                }
             }
             AnswerClass::Destination | AnswerClass::Throttled | AnswerClass::Permanent => {
                 #[cfg(test)]
@@ -428,6 +438,10 @@ impl<P: Clone> SlotState<P> {
             let queued = lane.next.take().expect("it was there above");
             return self.hold(key.clone(), queued, now);
         }
+        if next.gives_up {
+            let queued = lane.next.take().expect("it was there above");
+            return self.give_up(key.clone(), queued, now);
+        }
         // Golden's first revision removes nothing: there was none before that could have been called.
         let may_be_there = known.is_some_and(Known::may_be_there) || (next.offer.revision > 1 && is_unsure);
         let is_needed = next.offer.operation == Operation::Upsert || next.takes_back || may_be_there;
@@ -519,6 +533,7 @@ impl<P: Clone> SlotState<P> {
         }
         match standing.state {
             LedgerState::Blocked => self.unblock(key, None, now),
+            LedgerState::Waiting if standing.reason == Reason::Dependency => self.expire(&key),
             LedgerState::Delivered | LedgerState::Waiting => self.wake(&key),
             LedgerState::Clear | LedgerState::Parked | LedgerState::Deleted | LedgerState::Unknown => {}
         }
@@ -544,10 +559,11 @@ impl<P: Clone> SlotState<P> {
         let is_parked = |known: &Known| known.state() == LedgerState::Parked;
         let mut change = i64::from(known.as_ref().is_some_and(is_parked));
         let domain = key.domain;
-        let before = match known {
-            Some(known) => self.known.insert(key, known),
-            None => self.known.remove(&key),
-        };
+        let before = self.known.remove(&key);
+        self.index(&key, before.as_ref(), known.as_ref());
+        if let Some(known) = known {
+            self.known.insert(key, known);
+        }
         change -= i64::from(before.as_ref().is_some_and(is_parked));
         if change != 0 {
             *self.parked.entry(domain).or_insert(0) += change;

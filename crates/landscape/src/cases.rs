@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use delivery::AnswerClass;
 use mapping::{Error, Expression, Mappings, Tables};
 use model::{Data, Domain, Golden};
 
@@ -36,7 +37,26 @@ pub enum CaseInput {
     Record(Box<Golden>),
     /// A source's row with its side tables, for a source's mapping.
     Row(serde_json::Value, Tables),
+    /// A destination's answer, which the connector reads: see [`AnswerCase`].
+    Answer(Box<AnswerCase>),
 }
+
+/// An answer of a destination and what it has to be taken for. It is judged by who reads answers; here it is only read.
+#[derive(Clone, Debug)]
+pub struct AnswerCase {
+    pub status: u16,
+    pub content_type: Option<String>,
+    pub body: String,
+    /// It answers a delete.
+    pub is_delete: bool,
+    /// The record that was sent, where the reading needs it.
+    pub record: Option<Golden>,
+    /// Name of what is expected (`class`, `code`, ...), the text, and its line.
+    pub expected: Vec<(String, String, usize)>,
+}
+
+/// What a case of an answer may expect.
+const ANSWERED: [&str; 6] = ["class", "code", "message", "field", "external_id", "waits_for"];
 
 /// What must come out.
 #[derive(Clone, Debug)]
@@ -49,6 +69,8 @@ enum Expected {
         code: String,
         line: usize,
     },
+    /// See [`AnswerCase::expected`].
+    Reading,
 }
 
 /// What came of one case.
@@ -78,10 +100,11 @@ pub struct Difference {
     pub line: usize,
 }
 
-/// Runs every case.
+/// Runs every case of a mapping.
 #[must_use]
 pub fn test(landscape: &Landscape) -> Vec<CaseResult> {
-    landscape.cases.iter().map(|case| case.judge(&landscape.mappings)).collect()
+    let of_mappings = landscape.cases.iter().filter(|case| !matches!(case.input, CaseInput::Answer(_)));
+    of_mappings.map(|case| case.judge(&landscape.mappings)).collect()
 }
 
 /// What a case's mapping made of its input.
@@ -108,6 +131,7 @@ impl Case {
                 }
                 mappings.to_payload(&self.mapping, golden, self.domain, &key).map(Outcome::Payload)
             }
+            CaseInput::Answer(_) => Ok(Outcome::OutOfScope),
         }
     }
 
@@ -128,6 +152,8 @@ impl Case {
             (Err(_), Expected::Refusal { .. }) => Vec::new(),
             (Err(error), Expected::Output(node)) => one("$", "an output", &refusal(&error), node.line),
             (Err(error), Expected::OutOfScope(line)) => one("$", "nothing: not in scope", &refusal(&error), *line),
+            // Judged by the connector.
+            (_, Expected::Reading) => Vec::new(),
         };
         CaseResult { name: self.name.clone(), file: self.file.clone(), differences }
     }
@@ -203,7 +229,11 @@ impl Identity<'_> {
         let stream = keys.get("stream").and_then(|node| Some((node, reader.text(node, "stream")?)));
         let (row, record, meta, lookups) = (keys.get("row"), keys.get("record"), keys.get("meta"), keys.get("lookups"));
         let (expect, error, in_scope) = (keys.get("expect"), keys.get("error"), keys.get("in_scope"));
+        let answer = keys.get("answer");
         keys.end(reader);
+        if let Some(answer) = answer {
+            return self.answer(reader, node, answer, (record, meta), expect, destination);
+        }
         let expected = self.expected(reader, node, expect, error, in_scope);
         let (input, mapping, scope) = match (row, record, source, destination) {
             (Some(row), None, Some(source), _) => {
@@ -219,7 +249,7 @@ impl Identity<'_> {
                 (CaseInput::Record(Box::new(golden)), delivery.mapping.clone(), delivery.scope.clone())
             }
             _ => {
-                let message = "a case has `row` (of a source) or `record` (for a destination), and `expect`";
+                let message = "a case has `row` (of a source), or `record` or `answer` (of a destination), and `expect`";
                 reader.problem(node, message, None);
                 return None;
             }
@@ -233,6 +263,72 @@ impl Identity<'_> {
             input,
             scope,
             expected: expected?,
+        })
+    }
+
+    /// `answer: {status: 200, body: {ok: false}}`, `expect: {class: permanent}`
+    fn answer(
+        &self,
+        reader: &mut Reader<'_>,
+        case: &Node,
+        answer: &Node,
+        (record, meta): (Option<&Node>, Option<&Node>),
+        expect: Option<&Node>,
+        destination: Option<&Destination>,
+    ) -> Option<Case> {
+        let Some(delivery) = destination.and_then(|destination| destination.domains.get(&self.domain)) else {
+            reader.problem(answer, format!("{} is no destination of {}", self.system, self.domain), None);
+            return None;
+        };
+        let mut keys = reader.fields(answer, "answer")?;
+        let status = keys.need(reader, "status", "the answer");
+        let status = reader.number(status, "status", 100..=599, 200);
+        let content_type = keys.text(reader, "content_type");
+        let methods = [("PUT", false), ("DELETE", true)];
+        let is_delete = keys.get("method").and_then(|node| reader.choice(node, "method", &methods)).unwrap_or(false);
+        let body = keys.get("body").map(|node| match &node.value {
+            Value::Text(text) => text.clone(),
+            _ => node.json().to_string(),
+        });
+        keys.end(reader);
+        let record = match record {
+            Some(record) => Some(self.golden(reader, record, meta)?),
+            None => None,
+        };
+        let Some(Node { value: Value::Map(entries), .. }) = expect else {
+            reader.problem(case, "a case of an answer has `expect` with a `class`", None);
+            return None;
+        };
+        let mut expected = Vec::new();
+        for (key, node) in entries {
+            if !ANSWERED.contains(&key.text.as_str()) {
+                let hint = text::did_you_mean(&key.text, ANSWERED);
+                reader.at(key.line, key.column, format!("unknown key {:?}", key.text), hint);
+            } else if key.text == "class" {
+                let words = AnswerClass::ALL.map(|class| (class.name(), class.name()));
+                let class = reader.choice(node, "class", &words)?;
+                expected.push((key.text.clone(), class.to_owned(), node.line));
+            } else {
+                expected.push((key.text.clone(), reader.text(node, &key.text)?, node.line));
+            }
+        }
+        let answer = AnswerCase {
+            status: u16::try_from(status).unwrap_or(200),
+            content_type,
+            body: body.unwrap_or_default(),
+            is_delete,
+            record,
+            expected,
+        };
+        Some(Case {
+            name: self.name.clone(),
+            file: self.path.to_owned(),
+            system: self.system.to_owned(),
+            domain: self.domain,
+            mapping: delivery.mapping.clone(),
+            input: CaseInput::Answer(Box::new(answer)),
+            scope: None,
+            expected: Expected::Reading,
         })
     }
 

@@ -8,7 +8,7 @@ use std::{
 use model::Domain;
 
 use crate::{
-    Breaker, Delivery, Destination, DestinationConnector, Gate, OnDelete, Retry,
+    Breaker, Delivery, Destination, DestinationConnector, Gate, OnDelete, Retry, answers,
     node::{Node, Value},
     reader::{Fields, Reader},
     sources::Known,
@@ -45,15 +45,18 @@ pub(crate) fn read(
     let confirms = reader.bool(keys.get("confirms"), "confirms");
     let breaker = breaker(reader, keys.get("breaker"));
     let retry = retry(reader, keys.get("retry"));
+    let answers = keys.get("answers").and_then(|node| answers::read(reader, node));
     let domains = match keys.need(reader, "domains", &what).map(|node| (&node.value, node)) {
-        Some((Value::Map(entries), _)) => entries
-            .iter()
-            .filter_map(|(key, node)| {
+        Some((Value::Map(entries), _)) => {
+            let served: Vec<Domain> = entries.iter().filter_map(|(key, _)| key.text.parse().ok()).collect();
+            let entries = entries.iter().filter_map(|(key, node)| {
                 let domain = stream::named_domain(reader, (key.line, key.column), &key.text, known.domains);
-                let delivery = delivery(reader, node, known, domain, domain.and_then(|domain| deadlines.get(&domain).copied()));
+                let deadline = domain.and_then(|domain| deadlines.get(&domain).copied());
+                let delivery = delivery(reader, node, known, domain, deadline, &served);
                 Some((domain?, delivery?))
-            })
-            .collect(),
+            });
+            entries.collect()
+        }
         Some((_, node)) => {
             reader.problem(node, format!("domains must be a mapping of domain names, not {}", node.kind()), None);
             BTreeMap::new()
@@ -70,6 +73,7 @@ pub(crate) fn read(
         confirms,
         breaker,
         retry,
+        answers,
         domains,
     })
 }
@@ -140,6 +144,7 @@ fn delivery(
     known: &Known<'_>,
     domain: Option<Domain>,
     deadline: Option<Duration>,
+    served: &[Domain],
 ) -> Option<Delivery> {
     let mut keys = reader.fields(node, "a domain of a destination")?;
     let scope = keys.get("scope").and_then(|node| scope(reader, node, domain));
@@ -151,7 +156,8 @@ fn delivery(
         .collect();
     let words = [("delete", OnDelete::Delete), ("ignore", OnDelete::Ignore)];
     let on_delete = keys.get("on_delete").and_then(|node| reader.choice(node, "on_delete", &words)).unwrap_or(OnDelete::Delete);
+    let absent = answers::absent(reader, keys.get("absent"), domain, served);
     let deadline = reader.duration(keys.get("deadline"), "deadline", deadline.unwrap_or(Duration::from_secs(60)));
     keys.end(reader);
-    Some(Delivery { scope, mapping: mapping?, gates, on_delete, deadline })
+    Some(Delivery { scope, mapping: mapping?, gates, on_delete, absent, deadline })
 }

@@ -7,6 +7,7 @@
 //! Pure: files come in as relative path → text; who reads them from disk is `service::landscape_files`. Secrets never stand in these
 //! files, only the names of files that hold them.
 
+mod answers;
 mod cases;
 mod check;
 mod compare;
@@ -28,14 +29,14 @@ mod template;
 mod text;
 mod writes;
 
-pub use cases::{Case, CaseInput, CaseResult, Difference, test};
+pub use cases::{AnswerCase, Case, CaseInput, CaseResult, Difference, test};
 pub use check::{Report, check};
 pub use landscape::{Kafka, Landscape, Registry, Security};
 pub use mapping::{Expression, Mappings};
 pub use problem::Problem;
 pub use rights::{Grant, Operation, Pattern, Principal, Resource, rights};
 pub use systems::{
-    AfterPickup, Breaker, Content, Delivery, Destination, DestinationConnector, Format, Gate, Input, Lookup, MaxDeletes,
-    OnDelete, Quoting, Rate, Retry, Source, SourceConnector, Stream,
+    Absent, AfterPickup, Answers, Breaker, Content, Delivery, Destination, DestinationConnector, Format, Gate, Input, Lookup,
+    MaxDeletes, OnDelete, Quoting, Rate, Retry, Source, SourceConnector, Stream,
 };
 pub use text::{nearest, no_login, without_login};

@@ -178,6 +178,8 @@ pub struct Destination {
     pub confirms: bool,
     pub breaker: Breaker,
     pub retry: Retry,
+    /// None: its answers are read as the house reads them.
+    pub answers: Option<Answers>,
     pub domains: BTreeMap<Domain, Delivery>,
 }
 
@@ -229,6 +231,37 @@ pub struct Breaker {
     pub probe_max: Duration,
 }
 
+/// What a destination's answers mean, as far as it says so itself. The first that is true counts, in this order: a no comes first.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    pub refused: Option<mapping::AnswerExpression>,
+    /// It may work later.
+    pub retry: Option<mapping::AnswerExpression>,
+    /// It was applied before.
+    pub duplicate: Option<mapping::AnswerExpression>,
+    /// Once declared, a 2xx answer that nothing matches is not a yes.
+    pub accepted: Option<mapping::AnswerExpression>,
+    pub code: Option<mapping::AnswerExpression>,
+    pub message: Option<mapping::AnswerExpression>,
+    pub field: Option<mapping::AnswerExpression>,
+    pub value: Option<mapping::AnswerExpression>,
+    pub external_id: Option<mapping::AnswerExpression>,
+}
+
+/// A refusal that says: something is missing here. The record waits for it instead of becoming a dead letter.
+#[derive(Clone, Debug)]
+pub struct Absent {
+    /// The code of the refusal, where one is named.
+    pub code: Option<String>,
+    pub when: Option<mapping::AnswerExpression>,
+    /// Name of the record that is missing.
+    pub waits_for: mapping::KeyTemplate,
+    /// Its domain, which the template says in so many words.
+    pub domain: Domain,
+    /// Then it becomes a dead letter.
+    pub hold: Duration,
+}
+
 /// How often one record is tried before it is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
@@ -246,6 +279,8 @@ pub struct Delivery {
     pub mapping: String,
     pub gates: Vec<Gate>,
     pub on_delete: OnDelete,
+    /// Refusals after which a record waits for another one.
+    pub absent: Vec<Absent>,
     /// Source commit → accepted here.
     pub deadline: Duration,
 }

@@ -1,4 +1,5 @@
-//! Jinja mappings: a system's row → canonical record, golden record → a destination's payload, scope expressions.
+//! Jinja mappings: a system's row → canonical record, golden record → a destination's payload, scope expressions, expressions over a
+//! destination's answer.
 //!
 //! Guarantees: every run is bounded by fuel, every value by size and depth; an undefined name is an error that says which name, in which line; a field that the
 //! canonical model lacks is an error that names its path; numbers, dates and enum symbols are taken exactly or refused, never
@@ -10,6 +11,7 @@
 //! Not here: what is allowed in a record (`policy`), files (`landscape` hands texts over), and static checks of what a mapping
 //! reads and writes (`landscape`).
 
+mod answer;
 mod bounds;
 mod convert;
 mod date;
@@ -23,6 +25,7 @@ mod number;
 mod tables;
 mod view;
 
+pub use answer::{AnswerExpression, AnswerView, KeyTemplate};
 pub use convert::data as record;
 pub use engine::{FUEL, Output, check_syntax, environment};
 pub use error::{Error, Problem};

@@ -29,7 +29,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         bundle: Option<PathBuf>,
     },
-    /// Run the cases beside the mappings. Exit code 6: one differs
+    /// Run the cases of mappings and answers. Exit code 6: one differs
     #[command(after_help = "Example:\n  millrace landscape test deploy/landscape")]
     Test {
         /// Folder of the landscape [default: --landscape]
@@ -118,8 +118,8 @@ fn test(global: &Global, dir: Option<&PathBuf>, only: Option<&str>) -> Outcome {
             words::count(i64::try_from(problems.len()).unwrap_or(i64::MAX), "problem")
         ))
     })?;
-    let results: Vec<_> =
-        landscape::test(&landscape).into_iter().filter(|case| only.is_none_or(|only| case.name.contains(only))).collect();
+    let results = landscape::test(&landscape).into_iter().chain(connect::answer::test(&landscape));
+    let results: Vec<_> = results.filter(|case| only.is_none_or(|only| case.name.contains(only))).collect();
     let out = global.output();
     let failed = results.iter().filter(|case| !case.passed()).count();
     if out.is_text() {

@@ -17,6 +17,7 @@ use crate::{
     shared::{Names, Parts, Shared},
     slot::{self, Input, Start},
     status::{self, Board},
+    there,
 };
 
 /// A group that has nothing for this instance says so by silence: ready after this.
@@ -96,6 +97,7 @@ impl service::App for App {
     async fn run(self, stop: CancellationToken) -> Result<(), Exit> {
         let Self { shared, board, mut events, reader_stop, health } = self;
         let status_stop = CancellationToken::new();
+        there::follow(Arc::clone(&shared), status_stop.clone()).map_err(Exit::died)?;
         let status = tokio::spawn(status::watch(Arc::clone(&shared), Arc::clone(&board), status_stop.clone()));
         let mut owned = Owned { shared: Arc::clone(&shared), board, slots: BTreeMap::new(), tasks: JoinSet::new() };
         let mut pulse = tokio::time::interval(Duration::from_secs(1));

@@ -46,6 +46,7 @@ pub(crate) fn http(context: &Context<Args>, destination: &Destination) -> Result
         authorization,
         concurrency: destination.concurrency,
         etag_is_revision: *etag_is_revision,
+        answers: destination.answers.clone(),
     };
     Ok((connect::http::Destination::new(config).map_err(Exit::config)?, *timeout))
 }

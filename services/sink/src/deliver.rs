@@ -7,6 +7,7 @@ use connect::http;
 use data_encoding::HEXLOWER;
 use delivery::{Answer, AnswerClass, Call, Operation, Problem, Suspicion};
 use landscape::OnDelete;
+use mapping::View;
 use model::{Golden, LetterClass, Topical};
 use service::Span;
 use sha2::{Digest, Sha256};
@@ -36,10 +37,12 @@ pub(crate) struct Request {
     content_type: &'static str,
     idempotency_key: String,
     personal: Vec<String>,
+    /// The record as expressions over the answer see it, where some are declared.
+    record: Option<View>,
 }
 
 pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
-    let request = |payload: Option<String>, hash: String, content_type, personal| Request {
+    let request = |payload: Option<String>, hash: String, content_type, personal, record| Request {
         key: call.key.clone(),
         revision: call.revision(),
         payload,
@@ -48,6 +51,7 @@ pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
         content_type,
         idempotency_key: call.idempotency_key(shared.name()),
         personal,
+        record,
     };
     if let Some(fault) = &call.offer.payload.fault {
         return Prepared::Answered(Answer::permanent((**fault).clone()));
@@ -57,7 +61,7 @@ pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
     };
     if call.offer.operation == Operation::Remove {
         return match delivery.on_delete {
-            OnDelete::Delete => Prepared::Send(request(None, String::new(), "", Vec::new())),
+            OnDelete::Delete => Prepared::Send(request(None, String::new(), "", Vec::new(), None)),
             OnDelete::Ignore => {
                 let note = Some("kept: the destination does not delete".to_owned());
                 Prepared::Answered(Answer { note, ..Answer::bare(AnswerClass::Accepted) })
@@ -77,7 +81,9 @@ pub(crate) fn prepare(shared: &Shared, call: &Call<Arc<Taken>>) -> Prepared {
                 return Prepared::Unchanged(hash);
             }
             let personal = personal(shared, call.key.domain, &golden);
-            Prepared::Send(request(Some(payload), hash, content_type(&delivery.mapping), personal))
+            let is_asked = !delivery.absent.is_empty();
+            let record = is_asked.then(|| View::new(&golden, call.key.domain, &call.key.key));
+            Prepared::Send(request(Some(payload), hash, content_type(&delivery.mapping), personal, record))
         }
     }
 }
@@ -96,6 +102,8 @@ pub(crate) async fn send(shared: &Shared, request: &Request, trace: TraceContext
         content_type: request.content_type,
         idempotency_key: request.idempotency_key.clone(),
         personal: request.personal.clone(),
+        absent: shared.delivery(request.key.domain).map(|delivery| delivery.absent.as_slice()).unwrap_or_default(),
+        record: request.record.as_ref(),
         traceparent: span.as_ref().map_or(trace, Span::context).header(),
         now: now(),
     };

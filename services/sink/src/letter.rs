@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use deadletter::{bounded, kept_headers};
 use delivery::Letter;
-use model::{DeadLetter, LetterClass, Stage};
+use model::{DeadLetter, LetterClass, Stage, Topical};
 
 use crate::{
     record::Taken,
@@ -59,8 +59,14 @@ pub(crate) fn compose(shared: &Shared, letter: &Letter<Arc<Taken>>) -> DeadLette
     })
 }
 
-/// Who can fix it: what a record lacks is its owners' business, what the destination or its mapping does is the destination's.
+/// Who can fix it: what a record lacks is its owners' business, what the destination or its mapping does is the destination's. A record
+/// that waited for another one in vain is the business of that one's owner.
 fn owner(shared: &Shared, letter: &Letter<Arc<Taken>>) -> String {
+    if letter.problem.code == delivery::ABSENT_THERE {
+        let record = letter.problem.observed.as_deref().and_then(|record| Topical::parse(record).ok());
+        let domain = record.and_then(|record| shared.landscape.domains.get(&record.domain));
+        return domain.map_or(shared.destination.office.as_str(), |domain| domain.turn()).to_owned();
+    }
     let of_record = letter.key.as_ref().and_then(|key| shared.landscape.domains.get(&key.domain)).map(|domain| domain.turn());
     match letter.problem.class {
         LetterClass::Refused | LetterClass::Data | LetterClass::Reference if letter.problem.field.is_some() => {

@@ -23,6 +23,7 @@ mod restore;
 mod shared;
 mod slot;
 mod status;
+mod there;
 
 pub use app::App;
 pub use config::Args;

@@ -14,6 +14,8 @@ use model::{Domain, Timestamp};
 use service::{Health, Traces};
 use tokio::sync::Notify;
 
+use crate::there::There;
+
 /// Version that letters name.
 pub(crate) const SERVICE: &str = concat!("sink ", env!("CARGO_PKG_VERSION"));
 
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) drain: Duration,
     traffic: Mutex<Traffic>,
     fault: Mutex<Option<Fault>>,
+    /// What the destination accepted, for records that wait for others.
+    pub(crate) there: There,
     /// A place became free, or the destination is back.
     pub(crate) free: Notify,
     pub(crate) handle: ReaderHandle,
@@ -133,6 +137,7 @@ impl Shared {
             drain: parts.drain,
             traffic: Mutex::new(traffic),
             fault: Mutex::default(),
+            there: There::new(&parts.destination),
             free: Notify::new(),
             handle: parts.handle,
             health: parts.health,

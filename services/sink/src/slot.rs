@@ -17,7 +17,7 @@ use std::{
 
 use delivery::{Answer, Job, SlotState, Verdict};
 use kafka::Record;
-use model::{Domain, Ledger, Receipt, Slot, Timestamp, Topical};
+use model::{Domain, Ledger, Reason, Receipt, Slot, Timestamp, Topical};
 use rand::RngExt;
 use tokio::{
     sync::mpsc,
@@ -47,6 +47,8 @@ pub(crate) enum Input {
     NotCalled(Topical),
     Acknowledged(Job, Option<Box<Receipt>>),
     Fetched(Topical, Option<Box<Record>>),
+    /// The destination accepted a record that keys of this slot wait for.
+    Arrived(Topical),
     /// A schema that golden records or commands waited for is known, or known to be unusable.
     Taught(Backlog),
     /// The slot goes: finish what is running.
@@ -126,7 +128,7 @@ pub(crate) async fn serve(start: Start) {
     };
     drop(ledgers);
     let started = now();
-    let (journal, acknowledgements) = Journal::new(Arc::clone(&shared), part, sender.clone());
+    let (journal, acknowledgements) = Journal::new(Arc::clone(&shared), part.clone(), sender.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(acknowledgements);
     let mut actor = SlotActor {
@@ -155,7 +157,9 @@ pub(crate) async fn serve(start: Start) {
         tasks,
     };
     actor.wake_dropped_gates();
-    actor.run().await;
+    if actor.ask_for_awaited(&part).await {
+        actor.run().await;
+    }
     actor.leave();
 }
 
@@ -201,11 +205,15 @@ impl SlotActor {
         match input {
             Input::Record(record) => self.take_up(record),
             Input::Answered(answered) => {
-                let Answered { key, hash, answer, verdict, at } = *answered;
+                let Answered { key, hash, mut answer, verdict, at } = *answered;
+                if let Some(absence) = &mut answer.absence {
+                    absence.is_there = self.shared.there.ask(&absence.record, &self.sender);
+                }
                 let code = answer.problem.as_ref().map(|problem| problem.code.clone());
                 tracing::debug!(destination = self.shared.name(), %key, class = answer.class.name(), code, "answered");
                 self.state.answered(&key, &hash, answer, verdict, rand::rng().random(), at);
             }
+            Input::Arrived(record) => self.state.arrived(&record, now),
             Input::NotCalled(key) => self.state.put_back(&key, now),
             Input::Acknowledged(job, receipt) => {
                 if let Some(receipt) = receipt {
@@ -240,13 +248,40 @@ impl SlotActor {
     fn wake_dropped_gates(&mut self) {
         let is_asked = |domain: Domain, reason| {
             let delivery = self.shared.delivery(domain);
-            delivery.is_some_and(|delivery| crate::shared::gates(delivery).iter().any(|gate| gate.reason() == reason))
+            delivery.is_some_and(|delivery| match reason {
+                Reason::Dependency => !delivery.absent.is_empty(),
+                _ => crate::shared::gates(delivery).iter().any(|gate| gate.reason() == reason),
+            })
         };
         let woken: Vec<Topical> =
             self.state.waiting().filter(|(key, reason)| !is_asked(key.domain, *reason)).map(|(key, _)| key.clone()).collect();
         for key in woken {
             self.state.wake(&key);
         }
+    }
+
+    /// Asks for the records that keys wait for; false where the slot went meanwhile. A wait that is over by now is looked at only after
+    /// all is known that was accepted, or it would become a letter for what is there.
+    async fn ask_for_awaited(&mut self, part: &str) -> bool {
+        let awaited: Vec<Topical> = self.state.awaited().cloned().collect();
+        if awaited.is_empty() || !self.shared.there.is_needed() {
+            return true;
+        }
+        self.shared.health.not_ready(part, "reading what the destination accepted");
+        tokio::select! {
+            () = self.shared.there.caught_up() => {}
+            () = self.gone.cancelled() => {
+                self.shared.health.ready(part);
+                return false;
+            }
+        }
+        self.shared.health.ready(part);
+        for record in awaited {
+            if self.shared.there.ask(&record, &self.sender) {
+                self.state.arrived(&record, now());
+            }
+        }
+        true
     }
 
     fn look_at_clock(&mut self) {

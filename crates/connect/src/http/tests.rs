@@ -59,6 +59,7 @@ fn config(address: SocketAddr) -> Config {
         authorization: Some("Bearer CANARY-1\n".to_owned()),
         concurrency: 4,
         etag_is_revision: false,
+        answers: None,
     }
 }
 
@@ -68,18 +69,23 @@ fn destination(address: SocketAddr) -> Destination {
 
 async fn call(destination: &Destination, key: &str, payload: Option<&str>) -> Answer {
     let key = RecordKey::new(Domain::Item, &[key, "A B/C"]).unwrap();
-    let delivery = Delivery {
+    destination.deliver(delivery(&key, payload)).await
+}
+
+fn delivery<'a>(key: &'a RecordKey, payload: Option<&str>) -> Delivery<'a> {
+    Delivery {
         domain: Domain::Item,
-        key: &key,
+        key,
         revision: 5,
         payload: payload.map(str::to_owned),
         content_type: "application/json",
         idempotency_key: "K".repeat(52),
         personal: Vec::new(),
+        absent: &[],
+        record: None,
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01".to_owned(),
         now: Timestamp::from_millis(0),
-    };
-    destination.deliver(delivery).await
+    }
 }
 
 #[tokio::test]
@@ -171,6 +177,104 @@ async fn half_an_answer_is_no_answer() {
     assert_eq!(answer.class, AnswerClass::Retryable, "{answer:?}");
 }
 
+/// Takes the request line of every call as it came over the wire, before any router reads it.
+async fn recorder() -> (SocketAddr, Arc<AsyncMutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let lines = Arc::<AsyncMutex<Vec<String>>>::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::clone(&lines);
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                let mut part = [0; 4096];
+                let read = socket.read(&mut part).await.unwrap();
+                request.extend_from_slice(&part[..read]);
+            }
+            let text = String::from_utf8(request).unwrap();
+            seen.lock().await.push(text.lines().next().unwrap().to_owned());
+            socket.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
+        }
+    });
+    (address, lines)
+}
+
+/// What a server does with a target: dot segments are resolved, also the encoded ones, and empty segments fold.
+fn resolved(target: &str) -> String {
+    let mut path: Vec<&str> = Vec::new();
+    for segment in target.split('/') {
+        match segment.to_ascii_lowercase().replace("%2e", ".").as_str() {
+            "" | "." => {}
+            ".." => _ = path.pop(),
+            _ => path.push(segment),
+        }
+    }
+    format!("/{}", path.join("/"))
+}
+
+/// The letters that a path could stumble over, alone and in every pair.
+fn awkward() -> Vec<String> {
+    let letters = [
+        ".", "..", "/", "//", "?", "#", "\\", "%", "%2E", "%2e%2e", "%25", "%2F", ";", " ", "\u{0}", "\n", "\u{7f}", "*", "~",
+        "ä", "A", "@", ":", "&", "+",
+    ];
+    let pairs = letters.iter().flat_map(|one| letters.iter().map(move |two| format!("{one}{two}")));
+    let mut all: Vec<String> = letters.iter().map(|letter| (*letter).to_owned()).chain(pairs).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+#[tokio::test]
+async fn a_key_of_dots_is_called_under_its_own_name() {
+    let (address, lines) = recorder().await;
+    let destination = destination(address);
+    for key in [".", "..", "A"] {
+        call(&destination, key, Some("{}")).await;
+    }
+    let lines = lines.lock().await;
+    assert_eq!(
+        *lines,
+        [
+            "PUT /api/item/%252E/A%2520B%252FC HTTP/1.1",
+            "PUT /api/item/%252E%252E/A%2520B%252FC HTTP/1.1",
+            "PUT /api/item/A/A%2520B%252FC HTTP/1.1",
+        ]
+    );
+    // Decoded once, as routers do, it reads as the key.
+    for (decoded, key) in [("%2E/A%20B%2FC", "."), ("%2E%2E/A%20B%2FC", "..")] {
+        assert_eq!(RecordKey::parse(Domain::Item, decoded).unwrap().components()[0], key);
+    }
+}
+
+#[tokio::test]
+async fn distinct_keys_are_distinct_targets_below_the_base_path() {
+    let (address, lines) = recorder().await;
+    let destination = destination(address);
+    let awkward = awkward();
+    let mut keys = std::collections::BTreeSet::new();
+    for (turn, one) in awkward.iter().enumerate() {
+        // Each text in each place, beside another one.
+        let two = &awkward[(turn * 7 + 3) % awkward.len()];
+        keys.insert(RecordKey::new(Domain::Item, &[one, two]).unwrap());
+    }
+    for key in &keys {
+        assert_eq!(destination.deliver(delivery(key, None)).await.class, AnswerClass::Accepted, "{key}");
+    }
+    let lines = lines.lock().await;
+    let mut targets = std::collections::BTreeSet::new();
+    for (line, key) in lines.iter().zip(&keys) {
+        let target = line.strip_prefix("DELETE ").and_then(|line| line.strip_suffix(" HTTP/1.1")).unwrap();
+        assert_eq!(resolved(target), target, "{key} is read as another address");
+        let below = target.strip_prefix("/api/item/").unwrap_or_else(|| panic!("{key} left the base path: {target}"));
+        assert_eq!(below.split('/').count(), 2, "{target}");
+        assert!(targets.insert(target), "{key} shares {target} with another key");
+    }
+    assert_eq!(targets.len(), keys.len());
+}
+
 #[test]
 fn an_address_that_is_none_is_refused_at_start() {
     for url in ["", "plant", "ftp://plant/", "mailto:a@b", "http://mdm:hidden@plant/", "http://mdm:hid/hidden@plant/"] {
@@ -181,6 +285,7 @@ fn an_address_that_is_none_is_refused_at_start() {
             authorization: None,
             concurrency: 1,
             etag_is_revision: false,
+            answers: None,
         };
         let Err(error) = Destination::new(config) else { panic!("{url}") };
         assert!(!error.to_string().contains("hidden"), "{error}");
@@ -200,6 +305,8 @@ async fn what_makes_no_request_is_the_records_fault_and_never_the_destinations()
         content_type: "application/json",
         idempotency_key: "mes-test/item/x/5".to_owned(),
         personal: Vec::new(),
+        absent: &[],
+        record: None,
         traceparent: "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01".to_owned(),
         now: Timestamp::from_millis(0),
     };

@@ -4,7 +4,7 @@
 use model::{Act, Cause, Command, LedgerState, Reason, Timestamp, Topical, ledger::Paused};
 
 use super::{
-    Action, Counted, Offer, Place, SlotState, Ticket,
+    Action, Counted, Offer, Operation, Place, SlotState, Ticket,
     known::{Known, Standing},
     lane::{Fetching, Lane, Queued, Step},
     steps::{REVISION_AHEAD, standing},
@@ -75,9 +75,11 @@ impl<P: Clone> SlotState<P> {
             self.done(fetching.tickets);
             return self.settle(key, now);
         }
+        let gives_up = fetching.gives_up && offer.operation == Operation::Upsert;
         let command = fetching.command.filter(|_| offer.revision == accepted);
         let mut queued = Queued::new(offer, fetching.tickets, fetching.cause, now);
         queued.command = command;
+        queued.gives_up = gives_up;
         self.enqueue(key.clone(), queued, now);
     }
 
@@ -93,7 +95,7 @@ impl<P: Clone> SlotState<P> {
             lane.wakes = true;
             return;
         }
-        lane.fetching = Some(Box::new(Fetching { tickets: Vec::new(), cause: Cause::Normal, command: None }));
+        lane.fetching = Some(Box::new(Fetching { tickets: Vec::new(), cause: Cause::Normal, command: None, gives_up: false }));
         self.actions.push_back(Action::Fetch(key.clone(), place));
     }
 
@@ -145,6 +147,7 @@ impl<P: Clone> SlotState<P> {
         if let Some(fetching) = &mut lane.fetching {
             fetching.tickets.push(ticket);
             fetching.cause = cause;
+            fetching.gives_up = false;
             return;
         }
         let offered = known.and_then(|known| known.offered.as_ref());
@@ -159,7 +162,7 @@ impl<P: Clone> SlotState<P> {
             }
         };
         let command = (cause == Cause::Resend).then_some(command.command_id);
-        lane.fetching = Some(Box::new(Fetching { tickets: vec![ticket], cause, command }));
+        lane.fetching = Some(Box::new(Fetching { tickets: vec![ticket], cause, command, gives_up: false }));
         self.actions.push_back(Action::Fetch(key, place));
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Fetching {
     pub(crate) tickets: Vec<Ticket>,
     pub(crate) cause: Cause,
     pub(crate) command: Option<String>,
+    /// For the letter of a wait that is over; nothing is called.
+    pub(crate) gives_up: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub(crate) struct Queued<P> {
     pub(crate) has_replaced: bool,
     /// It was in the first place before, and returns there.
     pub(crate) goes_first: bool,
+    /// It waited in vain: a letter instead of a call.
+    pub(crate) gives_up: bool,
     /// Attempts that count.
     pub(crate) attempts: u32,
     /// Time spent in back-off.
@@ -77,6 +81,7 @@ impl<P> Queued<P> {
             takes_back: false,
             has_replaced: false,
             goes_first: false,
+            gives_up: false,
             attempts: 0,
             waited: Duration::ZERO,
             first_failed_at: None,

@@ -16,6 +16,7 @@ impl<P: Clone> SlotState<P> {
             setup,
             known: HashMap::new(),
             parked: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             tried: VecDeque::new(),

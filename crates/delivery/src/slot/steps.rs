@@ -331,7 +331,11 @@ impl<P: Clone> SlotState<P> {
         next.goes_first = true;
         let offered = Some(offered(next));
         let before = self.known.get(&key).cloned().unwrap_or_default();
-        let standing = standing(LedgerState::Waiting, Reason::Queued, now, &before);
+        let mut standing = standing(LedgerState::Waiting, Reason::Queued, now, &before);
+        // A wait for another record counts from its first revision on, or one that changes often would wait for ever.
+        if let Some(waited) = before.standing.as_deref().filter(|standing| standing.waits_for_a_record()) {
+            (standing.detail, standing.since) = (waited.detail.clone(), waited.since);
+        }
         let known = Known { offered, standing: Some(Box::new(standing)), was_resent: false, ..before };
         self.start(Some(key), [Step::Ledger(Box::new(known), None)], now);
     }
@@ -430,7 +434,7 @@ impl<P: Clone> SlotState<P> {
     }
 }
 
-fn offered<P>(queued: &Queued<P>) -> Offered {
+pub(super) fn offered<P>(queued: &Queued<P>) -> Offered {
     let offer = &queued.offer;
     Offered { revision: offer.revision, change_id: offer.change_id, golden_offset: offer.golden_offset }
 }

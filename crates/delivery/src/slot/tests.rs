@@ -1,6 +1,7 @@
 //! A slot against a plain world: a log, a destination that counts, topics that lose what was not acknowledged, crashes. Every run
 //! comes from a seed that is printed when it fails; `SEEDS=n cargo test -p millrace-delivery` runs more of them.
 
+mod absent;
 mod cases;
 mod checker;
 mod plant;

@@ -56,6 +56,7 @@ async fn delete(shared: State<Arc<Shared>>, path: Path<(String, String)>, header
 }
 
 async fn call(shared: Arc<Shared>, (domain, key): (String, String), headers: &HeaderMap, body: Option<Value>) -> Response {
+    let key = canonical(&domain, key);
     let number = shared.plant().arrive();
     let at = jiff::Timestamp::now().as_millisecond();
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -96,6 +97,12 @@ async fn call(shared: Arc<Shared>, (domain, key): (String, String), headers: &He
         return (StatusCode::INTERNAL_SERVER_ERROR, "told to lose its answer").into_response();
     }
     (status, Json(body)).into_response()
+}
+
+/// The key as the record has it: a component of dots comes as its code.
+fn canonical(domain: &str, key: String) -> String {
+    let parsed = domain.parse().ok().and_then(|domain| model::RecordKey::parse(domain, &key).ok());
+    parsed.map_or(key, |key| key.to_string())
 }
 
 fn worded(answer: &Answer) -> (Deed, StatusCode, Value) {

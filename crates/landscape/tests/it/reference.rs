@@ -9,9 +9,9 @@ use crate::folder;
 /// Keys that the readers ask for, taken from their source.
 fn asked() -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
-    for file in ["check", "domains", "sources", "stream", "destinations", "cases"] {
+    for file in ["check", "domains", "sources", "stream", "destinations", "answers", "cases"] {
         let text = fs::read_to_string(folder::of_repository(&format!("crates/landscape/src/{file}.rs"))).unwrap();
-        for call in ["get(\"", "need(reader, \"", ".text(reader, \"", "&mut keys, \""] {
+        for call in ["get(\"", "get(reader, \"", "need(reader, \"", ".text(reader, \"", "&mut keys, \""] {
             keys.extend(text.split(call).skip(1).filter_map(|rest| rest.split_once('"')).map(|(key, _)| key.to_owned()));
         }
     }

@@ -7,11 +7,11 @@ use model::{Act, ChangeId, Domain, Lease, LedgerEntry, LedgerState, Receipt, Rec
 use super::world::{command, fresh, removal};
 use crate::{Action, Answer, AnswerClass, Counted, Job, Offer, Operation, Place, Problem, SlotState, Ticket, Verdict};
 
-fn key() -> Topical {
+pub(super) fn key() -> Topical {
     Topical::new(Domain::Item, RecordKey::new(Domain::Item, &["4711", "C"]).unwrap())
 }
 
-fn at(seconds: i64) -> Timestamp {
+pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000)
 }
 
@@ -19,7 +19,7 @@ fn ticket(topic: &str, offset: i64) -> Ticket {
     Ticket { topic: Arc::from(topic), offset }
 }
 
-fn upsert(revision: i64) -> Offer<i64> {
+pub(super) fn upsert(revision: i64) -> Offer<i64> {
     let change_id = ChangeId(uuid::Uuid::from_u128(u128::try_from(revision).unwrap()));
     Offer { revision, change_id, operation: Operation::Upsert, is_deleted: false, ..removal(revision * 10) }
 }
@@ -28,19 +28,19 @@ fn receipt(action: &Action<i64>) -> Option<&Receipt> {
     if let Action::WriteReceipt(_, receipt) = action { Some(receipt) } else { None }
 }
 
-fn entry(action: &Action<i64>) -> Option<&LedgerEntry> {
+pub(super) fn entry(action: &Action<i64>) -> Option<&LedgerEntry> {
     if let Action::WriteLedger(_, _, entry) = action { Some(entry) } else { None }
 }
 
 /// A slot whose writes are acknowledged at once.
-struct Hand {
-    slot: SlotState<i64>,
-    seen: Vec<Action<i64>>,
-    now: i64,
+pub(super) struct Hand {
+    pub(super) slot: SlotState<i64>,
+    pub(super) seen: Vec<Action<i64>>,
+    pub(super) now: i64,
 }
 
 impl Hand {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut slot = fresh(None, None);
         slot.begin(0, at(0));
         slot.caught_up(at(0));
@@ -48,7 +48,7 @@ impl Hand {
     }
 
     /// Everything that follows until the slot rests.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         loop {
             let actions: Vec<_> = self.slot.actions().collect();
             if actions.is_empty() {
@@ -74,17 +74,17 @@ impl Hand {
         }
     }
 
-    fn offer(&mut self, revision: i64) {
+    pub(super) fn offer(&mut self, revision: i64) {
         self.slot.offer(key(), upsert(revision), ticket("golden", revision * 10), at(self.now));
         self.settle();
     }
 
-    fn command(&mut self, offset: i64, act: Act) {
+    pub(super) fn command(&mut self, offset: i64, act: Act) {
         self.slot.command(key(), command(offset, act, Some(key())), ticket("command", offset), at(self.now));
         self.settle();
     }
 
-    fn answer(&mut self, answer: Answer, counts: bool) -> i64 {
+    pub(super) fn answer(&mut self, answer: Answer, counts: bool) -> i64 {
         self.settle();
         // The first attempt may find that the call has to be announced in the ledger.
         let first = self.slot.take(false, at(self.now));
@@ -95,7 +95,7 @@ impl Hand {
         call.offer.revision
     }
 
-    fn accept(&mut self) -> i64 {
+    pub(super) fn accept(&mut self) -> i64 {
         self.answer(Answer::bare(AnswerClass::Accepted), true)
     }
 
@@ -110,7 +110,7 @@ impl Hand {
         self.answer(Answer::permanent(problem), true)
     }
 
-    fn receipts(&self) -> Vec<&Receipt> {
+    pub(super) fn receipts(&self) -> Vec<&Receipt> {
         self.seen.iter().filter_map(receipt).collect()
     }
 
@@ -122,7 +122,7 @@ impl Hand {
         self.seen.iter().filter(|action| matches!(action, Action::Count(_, counted) if *counted == wanted)).count()
     }
 
-    fn is_done(&self, topic: &str, offset: i64) -> bool {
+    pub(super) fn is_done(&self, topic: &str, offset: i64) -> bool {
         self.seen.iter().any(|action| matches!(action, Action::Done(done) if *done == ticket(topic, offset)))
     }
 }

@@ -14,8 +14,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::Bug;
 use crate::{
-    Action, Answer, AnswerClass, Budget, Call, Closed, CommitTracker, Job, Offer, Operation, Place, Problem, Setup, SlotState,
-    Ticket, Verdict,
+    Absence, Action, Answer, AnswerClass, Budget, Call, Closed, CommitTracker, Job, Offer, Operation, Place, Problem, Setup,
+    SlotState, Ticket, Verdict,
 };
 
 pub(super) const TOPICS: [&str; 2] = ["golden", "command"];
@@ -149,6 +149,8 @@ impl World {
                 let key = self.any_key();
                 if !self.refused.remove(&key) {
                     self.refused.insert(key);
+                } else if let Some(record) = missing(&key) {
+                    self.slot.arrived(&record, self.now());
                 }
             }
             99 => self.crash()?,
@@ -298,13 +300,17 @@ impl World {
         let index = self.random.random_range(0..self.flying.len());
         let flying = self.flying.remove(index);
         let answer = if self.refused.contains(&flying.call.key) && !flying.is_applied {
-            Answer::permanent(Problem {
+            let answer = Answer::permanent(Problem {
                 class: LetterClass::Refused,
                 code: "HTTP_422".to_owned(),
                 field: None,
                 observed: None,
                 message: "no".to_owned(),
-            })
+            });
+            // Half of the keys are refused because something is missing.
+            let hold = Duration::from_secs(300);
+            let absence = |record| Absence { record, hold, is_there: false };
+            Answer { absence: missing(&flying.call.key).map(absence), ..answer }
         } else if flying.is_applied && (self.is_healed || !self.random.random_bool(self.loses_answers)) {
             Answer::bare(AnswerClass::Accepted)
         } else {
@@ -522,6 +528,12 @@ impl World {
         });
         entry.flatten().map(|entry| *entry)
     }
+}
+
+/// What a key that is refused waits for, where it waits.
+fn missing(key: &Topical) -> Option<Topical> {
+    let number = key.key.as_str().bytes().nth(1).filter(|digit| digit % 2 == 0)?;
+    Topical::parse(&format!("reference/uom/U{number}")).ok()
 }
 
 pub(super) fn fresh(newest: Option<&Lease>, bug: Option<Bug>) -> SlotState<i64> {
