@@ -261,7 +261,8 @@ impl<P: Clone> SlotState<P> {
             AnswerClass::Delivered => self.delivered(key.clone(), queued, now),
             AnswerClass::Permanent if fault != Fault::Destination => {
                 queued.attempts += 1;
-                match answer.absence.clone() {
+                // A resend asks for what was accepted already: nothing of it waits.
+                match answer.absence.clone().filter(|_| queued.command.is_none()) {
                     Some(absence) => self.lacks(key.clone(), queued, answer, &absence, offered_at, now),
                     None => self.park(key.clone(), queued, answer, offered_at, now),
                 }
