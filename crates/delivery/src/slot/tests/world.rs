@@ -532,7 +532,7 @@ impl World {
 
 /// What a key that is refused waits for, where it waits.
 fn missing(key: &Topical) -> Option<Topical> {
-    let number = key.key.as_str().bytes().nth(1).filter(|digit| digit % 2 == 0)?;
+    let number = key.key.as_str().as_bytes().get(1).filter(|digit| *digit % 2 == 0)?;
     Topical::parse(&format!("reference/uom/U{number}")).ok()
 }
 
