@@ -12,7 +12,7 @@ type Headers = Vec<(String, Vec<u8>)>;
 /// The source named on golden records.
 pub const SOURCE: &str = "millrace";
 
-/// Headers of a `change.<domain>` record; `trace` is [`created`], or that of a replay.
+/// Headers of a `change.<source>.<domain>` record; `trace` is [`created`], or that of a replay.
 #[must_use]
 pub fn change(change: &Change, domain: Domain, key: &RecordKey, trace: TraceContext) -> Headers {
     let meta = &change.meta;
@@ -101,7 +101,7 @@ pub fn accepted(meta: &GoldenMeta, cause: TraceContext) -> TraceContext {
     cause.with_span(accepted_span(meta.change_id, meta.revision))
 }
 
-/// The span of a revision's creation. Not the change's own: that one wrote `change.<domain>`.
+/// The span of a revision's creation. Not the change's own: that one wrote `change.<source>.<domain>`.
 #[must_use]
 pub fn accepted_span(change: ChangeId, revision: i64) -> u64 {
     // SplitMix64: every bit of both counts, and no two revisions of a change share a span.

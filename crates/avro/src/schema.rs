@@ -41,10 +41,10 @@ macro_rules! schemas {
 }
 
 schemas! {
-    CustomerChange "change.customer.avsc" "`change.customer`",
-    ItemChange "change.item.avsc" "`change.item`",
-    WorkCenterChange "change.work_center.avsc" "`change.work_center`",
-    ReferenceChange "change.reference.avsc" "`change.reference`",
+    CustomerChange "change.customer.avsc" "`change.<source>.customer`",
+    ItemChange "change.item.avsc" "`change.<source>.item`",
+    WorkCenterChange "change.work_center.avsc" "`change.<source>.work_center`",
+    ReferenceChange "change.reference.avsc" "`change.<source>.reference`",
     CustomerGolden "golden.customer.avsc" "`golden.customer`",
     ItemGolden "golden.item.avsc" "`golden.item`",
     WorkCenterGolden "golden.work_center.avsc" "`golden.work_center`",

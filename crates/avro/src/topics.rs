@@ -1,6 +1,9 @@
 //! The one list of topics: names, kinds, and what `avro/topics.yaml` says about each.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use model::Domain;
 use serde::Deserialize;
@@ -25,9 +28,10 @@ impl Topics {
         &self.prefix
     }
 
+    /// Kafka does not tell a reader who wrote a record, so the topic does: only the publisher of `source` may write here.
     #[must_use]
-    pub fn change(&self, domain: Domain) -> String {
-        self.name(&TopicKind::Change(domain))
+    pub fn change(&self, source: &str, domain: Domain) -> String {
+        self.name(&TopicKind::Change { source: source.to_owned(), domain })
     }
 
     #[must_use]
@@ -100,11 +104,12 @@ impl Topics {
     /// The full name of a topic.
     #[must_use]
     pub fn name(&self, kind: &TopicKind) -> String {
-        let (family, of) = kind.parts();
-        match of {
-            Some(of) => format!("{}{family}.{of}", self.prefix),
-            None => format!("{}{family}", self.prefix),
+        let mut name = format!("{}{}", self.prefix, kind.family());
+        for part in kind.system().into_iter().chain(kind.domain().map(Domain::name)) {
+            name.push('.');
+            name.push_str(part);
         }
+        name
     }
 
     /// What a topic is; none when it is not one of ours.
@@ -127,7 +132,11 @@ impl Topics {
             return None;
         }
         match family {
-            "change" => of.parse().ok().map(TopicKind::Change),
+            "change" => {
+                let (source, domain) = of.split_once('.')?;
+                let source = Some(source).filter(|source| !source.is_empty())?.to_owned();
+                domain.parse().ok().map(|domain| TopicKind::Change { source, domain })
+            }
             "golden" => of.parse().ok().map(TopicKind::Golden),
             "receipt" => Some(TopicKind::Receipt(of.to_owned())),
             "ledger" => Some(TopicKind::Ledger(of.to_owned())),
@@ -142,7 +151,11 @@ impl Topics {
 /// What a topic is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TopicKind {
-    Change(Domain),
+    /// What one source says of one domain.
+    Change {
+        source: String,
+        domain: Domain,
+    },
     Golden(Domain),
     Held,
     Finding,
@@ -159,24 +172,54 @@ pub enum TopicKind {
 }
 
 impl TopicKind {
-    /// The family's name and what follows the dot.
+    /// What its name begins with: `change`, `held`, ...
     #[must_use]
-    pub fn parts(&self) -> (&'static str, Option<&str>) {
+    pub const fn family(&self) -> &'static str {
         match self {
-            TopicKind::Change(domain) => ("change", Some(domain.name())),
-            TopicKind::Golden(domain) => ("golden", Some(domain.name())),
-            TopicKind::Held => ("held", None),
-            TopicKind::Finding => ("finding", None),
-            TopicKind::Receipt(destination) => ("receipt", Some(destination)),
-            TopicKind::Ledger(destination) => ("ledger", Some(destination)),
-            TopicKind::Destination => ("destination", None),
-            TopicKind::Source => ("source", None),
-            TopicKind::Command(stage) => ("command", Some(stage)),
-            TopicKind::Dlq(stage) => ("dlq", Some(stage)),
-            TopicKind::Deadletter => ("deadletter", None),
-            TopicKind::Plan => ("plan", None),
-            TopicKind::Cursor(source) => ("cursor", Some(source)),
-            TopicKind::Audit => ("audit", None),
+            TopicKind::Change { .. } => "change",
+            TopicKind::Golden(_) => "golden",
+            TopicKind::Held => "held",
+            TopicKind::Finding => "finding",
+            TopicKind::Receipt(_) => "receipt",
+            TopicKind::Ledger(_) => "ledger",
+            TopicKind::Destination => "destination",
+            TopicKind::Source => "source",
+            TopicKind::Command(_) => "command",
+            TopicKind::Dlq(_) => "dlq",
+            TopicKind::Deadletter => "deadletter",
+            TopicKind::Plan => "plan",
+            TopicKind::Cursor(_) => "cursor",
+            TopicKind::Audit => "audit",
+        }
+    }
+
+    /// The source, destination or stage that its name carries.
+    #[must_use]
+    pub fn system(&self) -> Option<&str> {
+        match self {
+            TopicKind::Change { source: name, .. }
+            | TopicKind::Receipt(name)
+            | TopicKind::Ledger(name)
+            | TopicKind::Command(name)
+            | TopicKind::Dlq(name)
+            | TopicKind::Cursor(name) => Some(name),
+            TopicKind::Golden(_)
+            | TopicKind::Held
+            | TopicKind::Finding
+            | TopicKind::Destination
+            | TopicKind::Source
+            | TopicKind::Deadletter
+            | TopicKind::Plan
+            | TopicKind::Audit => None,
+        }
+    }
+
+    /// The domain that its name carries, last.
+    #[must_use]
+    pub const fn domain(&self) -> Option<Domain> {
+        match self {
+            TopicKind::Change { domain, .. } | TopicKind::Golden(domain) => Some(*domain),
+            _ => None,
         }
     }
 
@@ -184,7 +227,7 @@ impl TopicKind {
     #[must_use]
     pub fn schema(&self) -> Schema {
         match self {
-            TopicKind::Change(domain) => Schema::change(*domain),
+            TopicKind::Change { domain, .. } => Schema::change(*domain),
             TopicKind::Golden(domain) => Schema::golden(*domain),
             TopicKind::Held => Schema::Held,
             TopicKind::Finding => Schema::FindingReport,
@@ -278,7 +321,7 @@ pub enum Reach {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TopicDeclaration {
-    /// `change.<domain>`, `held`, ...
+    /// `change.<source>.<domain>`, `held`, ...
     pub name: String,
     pub partitions: Partitions,
     pub policy: Policy,
@@ -320,15 +363,15 @@ pub fn declared_topics() -> &'static [TopicDeclaration] {
     &LIST.topics
 }
 
-/// Every topic that this landscape needs, from the embedded list. A system that is source and destination gets one `dlq` and one
-/// `command` for both.
+/// Every topic that this landscape needs, from the embedded list. `sources`: each with the domains that it captures. A system that is
+/// source and destination gets one `dlq` and one `command` for both.
 #[must_use]
 pub fn topic_specs(
     topics: &Topics,
     slots: u32,
     replication: i32,
     domains: &[Domain],
-    sources: &[&str],
+    sources: &BTreeMap<&str, BTreeSet<Domain>>,
     destinations: &[&str],
 ) -> Vec<TopicSpec> {
     let names = |list: &[&str], more: &[&str]| -> Vec<String> {
@@ -337,12 +380,17 @@ pub fn topic_specs(
         names.dedup();
         names
     };
-    let systems = names(sources, destinations);
+    let captured: Vec<&str> = sources.keys().copied().collect();
+    let systems = names(&captured, destinations);
     let with = |extra: &[&str]| names(&systems.iter().map(String::as_str).collect::<Vec<_>>(), extra);
     let mut kinds = Vec::new();
     for declaration in declared_topics() {
         match declaration.name.as_str() {
-            "change.<domain>" => kinds.extend(domains.iter().map(|domain| (declaration, TopicKind::Change(*domain)))),
+            "change.<source>.<domain>" => {
+                let all = sources.iter().flat_map(|(source, domains)| domains.iter().map(move |domain| (*source, *domain)));
+                let kind = |(source, domain)| TopicKind::Change { source: String::from(source), domain };
+                kinds.extend(all.map(|change| (declaration, kind(change))));
+            }
             "golden.<domain>" => kinds.extend(domains.iter().map(|domain| (declaration, TopicKind::Golden(*domain)))),
             "held" => kinds.push((declaration, TopicKind::Held)),
             "finding" => kinds.push((declaration, TopicKind::Finding)),
@@ -363,7 +411,7 @@ pub fn topic_specs(
             "deadletter" => kinds.push((declaration, TopicKind::Deadletter)),
             "plan" => kinds.push((declaration, TopicKind::Plan)),
             "cursor.<source>" => {
-                kinds.extend(names(sources, &[]).into_iter().map(|name| (declaration, TopicKind::Cursor(name))));
+                kinds.extend(names(&captured, &[]).into_iter().map(|name| (declaration, TopicKind::Cursor(name))));
             }
             "audit" => kinds.push((declaration, TopicKind::Audit)),
             other => debug_assert!(false, "topic family `{other}` of topics.yaml is unknown here"),
@@ -388,7 +436,7 @@ fn spec(topics: &Topics, declaration: &TopicDeclaration, kind: TopicKind, slots:
             set("delete.retention.ms", (u64::from(LIST.tombstone_days) * DAY_MS).to_string());
         }
     }
-    let special = kind.parts().1.and_then(|of| declaration.except.get(of));
+    let special = kind.system().and_then(|stage| declaration.except.get(stage));
     let partitions = match special.unwrap_or(&declaration.partitions) {
         Partitions::Slots => i32::try_from(slots).unwrap_or(i32::MAX),
         Partitions::One => 1,

@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn goldens_fence_closes_the_validators_letter() {
-        let validator = LetterStatus { stage: Stage::Validate, system: "validator".into(), ..status("validator/item/3@9") };
+        let validator = LetterStatus { stage: Stage::Validate, system: "validator".into(), ..status("validator/erp/item/3@9") };
         for (epoch, sequence, expected) in [
             (1, 7, Some(LetterState::Resolved)),
             (1, 8, Some(LetterState::Superseded)),

@@ -10,6 +10,12 @@ pub fn id_of_record(system: &str, domain: Domain, partition: i32, offset: i64) -
     LetterId(format!("{system}/{domain}/{partition}@{offset}"))
 }
 
+/// The validator's: changes of one domain lie in a topic per source, each with offsets of its own: `validator/erp/item/3@1851`.
+#[must_use]
+pub fn id_of_change(stage: &str, source: &str, domain: Domain, partition: i32, offset: i64) -> LetterId {
+    id_of_record(&format!("{stage}/{source}"), domain, partition, offset)
+}
+
 /// A publisher's letter has no input record: `erp/item/<hash of source key, version and code>`. The same row that fails in the same
 /// way again is the same letter; a newer version of it is another.
 #[must_use]
@@ -29,6 +35,7 @@ mod tests {
     #[test]
     fn ids_say_where_it_failed() {
         assert_eq!(id_of_record("mes-ulm", Domain::Item, 3, 1851).0, "mes-ulm/item/3@1851");
+        assert_eq!(id_of_change("validator", "erp", Domain::Item, 3, 1851).0, "validator/erp/item/3@1851");
         let id = id_of_source("erp", Domain::Item, "4711/C", "v1", "MAPPING");
         assert!(id.0.starts_with("erp/item/") && id.0.len() == "erp/item/".len() + 16, "{id}");
     }

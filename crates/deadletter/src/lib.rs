@@ -21,7 +21,7 @@ mod state;
 pub use bounds::{bounded, bounded_key};
 pub use close::{Closing, by_golden, by_newer_letter, by_receipt, is_expired};
 pub use headers::{MESSAGE_BYTES, PAYLOAD_BYTES, clip_payload, headers, kept_headers};
-pub use id::{id_of_record, id_of_source};
+pub use id::{id_of_change, id_of_record, id_of_source};
 pub use plan::{
     DEFAULT_LIMIT, DEFAULT_RATE, Facts, HOP_LIMIT, Judgement, PLAN_VALID_FOR, Refusal, Verdict, check_filter, judge, limit,
     matches, rate,

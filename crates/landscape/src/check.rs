@@ -1,9 +1,6 @@
 //! The check: every problem of all files at once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use data_encoding::HEXLOWER;
 use model::Domain;
@@ -158,8 +155,7 @@ fn owners_publish(
 ) {
     for source in sources.values() {
         let path = files.sources.get(source.name.as_str()).map_or("", |(path, _)| path);
-        let published: BTreeSet<Domain> = source.streams.iter().map(|stream| stream.domain).collect();
-        for domain in published {
+        for domain in source.domains() {
             if let Some(file) = domains.get(&domain).filter(|file| !file.policy.may_write(&source.name)) {
                 let message =
                     format!("{} publishes {domain} but owns no field of it; the owner is {}", source.name, file.policy.owner);

@@ -29,9 +29,14 @@ impl Landscape {
     #[must_use]
     pub fn topic_specs(&self, topics: &avro::Topics) -> Vec<avro::TopicSpec> {
         let domains: Vec<Domain> = self.domains.keys().copied().collect();
-        let sources: Vec<&str> = self.sources.keys().map(String::as_str).collect();
+        let sources = self.sources.iter().map(|(name, source)| (name.as_str(), source.domains())).collect();
         let destinations: Vec<&str> = self.destinations.keys().map(String::as_str).collect();
         avro::topic_specs(topics, self.kafka.slots, self.kafka.replication, &domains, &sources, &destinations)
+    }
+
+    /// Every source with each domain that it captures: one change topic each, and none for a domain that nobody captures.
+    pub fn captures(&self) -> impl Iterator<Item = (&str, Domain)> {
+        self.sources.iter().flat_map(|(name, source)| source.domains().into_iter().map(move |domain| (name.as_str(), domain)))
     }
 
     /// Reads and checks all files: relative path with `/` → text.

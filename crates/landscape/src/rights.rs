@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use avro::{Reach, Role, TopicKind, Topics, declared_topics};
 use model::Domain;
 
-use crate::Landscape;
+use crate::{Landscape, Source};
 
 /// One Kafka identity of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,12 +197,12 @@ fn topic_grants(landscape: &Landscape, topics: &Topics, role: Role, system: Opti
         Some(Reach::All) => true,
         Some(Reach::Own) => is_own(landscape, role, system, kind),
         Some(Reach::Confirming) => {
-            kind.parts().1.and_then(|name| landscape.destinations.get(name)).is_some_and(|destination| destination.confirms)
+            kind.system().and_then(|name| landscape.destinations.get(name)).is_some_and(|destination| destination.confirms)
         }
     };
     let mut grants = Vec::new();
     for spec in &specs {
-        let family = spec.kind.parts().0;
+        let family = spec.kind.family();
         let declared = declared_topics().iter().find(|declared| declared.name.split('.').next() == Some(family));
         let Some(declared) = declared else { continue };
         let mut operations = Vec::new();
@@ -222,27 +222,22 @@ fn topic_grants(landscape: &Landscape, topics: &Topics, role: Role, system: Opti
 }
 
 fn is_own(landscape: &Landscape, role: Role, system: Option<&str>, kind: &TopicKind) -> bool {
+    // A name that carries a system belongs to that one, whatever domain follows it.
+    if let Some(named) = kind.system() {
+        let own = match role {
+            Role::Publisher | Role::Sink => system,
+            Role::Validator => Some("validator"),
+            Role::Replayer => Some("replayer"),
+            Role::Tracker | Role::Operator => None,
+        };
+        return own == Some(named);
+    }
     let domains: BTreeSet<Domain> = match (role, system) {
-        (Role::Publisher, Some(name)) => landscape
-            .sources
-            .get(name)
-            .map(|source| source.streams.iter().map(|stream| stream.domain).collect())
-            .unwrap_or_default(),
+        (Role::Publisher, Some(name)) => landscape.sources.get(name).map(Source::domains).unwrap_or_default(),
         (Role::Sink, Some(name)) => {
             landscape.destinations.get(name).map(|destination| destination.domains.keys().copied().collect()).unwrap_or_default()
         }
         _ => BTreeSet::new(),
     };
-    match kind {
-        TopicKind::Change(domain) | TopicKind::Golden(domain) => domains.contains(domain),
-        _ => {
-            let own = match role {
-                Role::Publisher | Role::Sink => system,
-                Role::Validator => Some("validator"),
-                Role::Replayer => Some("replayer"),
-                Role::Tracker | Role::Operator => None,
-            };
-            own.is_some() && kind.parts().1 == own
-        }
-    }
+    kind.domain().is_some_and(|domain| domains.contains(&domain))
 }

@@ -1,6 +1,10 @@
 //! Sources and destinations as they are meant, after every check.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use model::Domain;
 
@@ -16,6 +20,14 @@ pub struct Source {
     pub max_deletes: MaxDeletes,
     pub connector: SourceConnector,
     pub streams: Vec<Stream>,
+}
+
+impl Source {
+    /// What it captures: one change topic each.
+    #[must_use]
+    pub fn domains(&self) -> BTreeSet<Domain> {
+        self.streams.iter().map(|stream| stream.domain).collect()
+    }
 }
 
 /// Share of the known keys, and never fewer than `at_least`. All of them only where the share is 100 %: a list that shows nothing of

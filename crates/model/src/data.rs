@@ -61,7 +61,7 @@ impl Serialize for Data {
     }
 }
 
-/// A record of `change.<domain>`: a source's proposal; `data` none is a delete.
+/// A record of `change.<source>.<domain>`: a source's proposal; `data` none is a delete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     pub meta: ChangeMeta,

@@ -90,7 +90,7 @@ impl Golden {
 /// The golden topic that was probably meant, or all.
 fn instead(prefix: &str, kind: &TopicKind) -> String {
     match kind {
-        TopicKind::Change(domain) => format!("Did you mean {}?", Topics::new(prefix).golden(*domain)),
+        TopicKind::Change { domain, .. } => format!("Did you mean {}?", Topics::new(prefix).golden(*domain)),
         _ => format!("Golden topics are {}", golden_names(prefix).join(", ")),
     }
 }
@@ -137,7 +137,7 @@ mod tests {
             let golden = Golden::named(topic).unwrap();
             assert_eq!((golden.topics.prefix(), golden.domain, golden.name().as_str()), (prefix, Domain::Item, topic));
         }
-        for internal in ["mdm.change.item", "mdm.dlq.validator", "mdm.held", "mdm.audit", "x.y.ledger.mes-ulm"] {
+        for internal in ["mdm.change.erp.item", "mdm.dlq.validator", "mdm.held", "mdm.audit", "x.y.ledger.mes-ulm"] {
             let text = Golden::named(internal).unwrap_err().text().to_owned();
             assert!(text.contains("is internal and carries no promise"), "{text}");
         }

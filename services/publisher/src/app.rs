@@ -77,7 +77,7 @@ fn streams(capture: &Capture) -> Vec<StreamStatus> {
 
 impl service::App for App {
     const NAME: &'static str = "publisher";
-    const ABOUT: &'static str = "Captures one source: its changes, as canonical records, on change.<domain>";
+    const ABOUT: &'static str = "Captures one source: its changes, as canonical records, on change.<source>.<domain>";
     type Args = Args;
 
     async fn build(context: Context<Args>) -> Result<Self, Exit> {
@@ -189,7 +189,7 @@ fn connector(context: &Context<Args>, declared: &SourceConnector, streams: usize
 fn touched(context: &Context<Args>, domains: &[Domain]) -> Vec<TopicSpec> {
     let (topics, source) = (&context.topics, context.args.source.as_str());
     let mut own = vec![topics.cursor(source), topics.command(source), topics.dlq(source), topics.source()];
-    own.extend(domains.iter().map(|domain| topics.change(*domain)));
+    own.extend(domains.iter().map(|domain| topics.change(source, *domain)));
     context.landscape.topic_specs(topics).into_iter().filter(|spec| own.contains(&spec.name)).collect()
 }
 
@@ -200,7 +200,7 @@ async fn codec(context: &Context<Args>, registry: &registry::Registry, domains: 
         (Schema::DeadLetter, context.topics.dlq(source)),
         (Schema::SourceStatus, context.topics.source()),
     ];
-    subjects.extend(domains.iter().map(|domain| (Schema::change(*domain), context.topics.change(*domain))));
+    subjects.extend(domains.iter().map(|domain| (Schema::change(*domain), context.topics.change(source, *domain))));
     context.wait_for("registry", || registry.writer(&subjects)).await
 }
 

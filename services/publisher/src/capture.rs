@@ -469,7 +469,7 @@ impl Capture {
         let domain = self.domain(stream);
         match self.writer.encode_change(domain, change) {
             Ok(value) => Some(Outgoing {
-                topic: self.topics.change(domain),
+                topic: self.topics.change(&self.source.name, domain),
                 slot: key.slot(domain, self.landscape.kafka.slots),
                 key: key.to_string(),
                 value: Some(value),

@@ -1,4 +1,4 @@
-//! The publisher: one system of record → `change.<domain>`.
+//! The publisher: one system of record → `change.<source>.<domain>`.
 //!
 //! Reads one source (a drop folder, a JSON API), maps what changed to canonical records and writes them as proposals, in the same
 //! transaction as its memory of them (`cursor.<source>`) and as the dead letters of what could not be mapped (`dlq.<source>`).

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use avro::{Reader, TopicSpec};
 use kafka::{Client, Fetcher, FollowConfig, Follower, Start, WorkerConfig};
-use model::Domain;
 use registry::Registry;
 use service::{CancellationToken, Context, Exit};
 use tokio::runtime::Handle;
@@ -43,8 +42,7 @@ impl service::App for App {
         context.watch_access(&client, |client: Client| async move { client.look().await }, Client::is_outdated);
         let settings = registry::Config::of(&context.landscape.registry, &context.registry, context.common.start_timeout);
         let registry = Registry::new(settings).map_err(Exit::config)?;
-        let domains: Vec<Domain> = context.landscape.domains.keys().copied().collect();
-        let schemas = Desk::schemas(&context.topics, &domains);
+        let schemas = Desk::schemas(&context.topics, context.landscape.captures());
         let writer = context.wait_for("registry", || registry.writer(&schemas)).await?;
 
         let group = config.identity();
@@ -100,7 +98,7 @@ fn touched(context: &Context<Args>, config: &Config) -> Vec<TopicSpec> {
     touched.extend(config.state());
     touched.extend(config.views());
     touched.extend(config.ledgers());
-    touched.extend(landscape.domains.keys().map(|domain| context.topics.change(*domain)));
+    touched.extend(landscape.captures().map(|(source, domain)| context.topics.change(source, domain)));
     touched.push(context.topics.command("validator"));
     touched.extend(landscape.sources.keys().chain(landscape.destinations.keys()).map(|stage| context.topics.command(stage)));
     landscape.topic_specs(&context.topics).into_iter().filter(|spec| touched.contains(&spec.name)).collect()

@@ -22,14 +22,14 @@ impl Desk {
     }
 
     /// What must be in the registry before the replayer starts. Subjects of one schema hold one version of it, so any topic will do.
-    pub(crate) fn schemas(topics: &Topics, domains: &[Domain]) -> Vec<(Schema, String)> {
+    pub(crate) fn schemas<'a>(topics: &Topics, captures: impl Iterator<Item = (&'a str, Domain)>) -> Vec<(Schema, String)> {
         let mut schemas = vec![
             (Schema::LetterStatus, topics.deadletter()),
             (Schema::Plan, topics.plan()),
             (Schema::AuditEntry, topics.audit()),
             (Schema::Command, topics.command("validator")),
         ];
-        schemas.extend(domains.iter().map(|domain| (Schema::change(*domain), topics.change(*domain))));
+        schemas.extend(captures.map(|(source, domain)| (Schema::change(domain), topics.change(source, domain))));
         schemas
     }
 
@@ -96,11 +96,11 @@ impl Desk {
         Ok(Outgoing { topic: self.topics.command(stage), slot, key, value: Some(value), headers: Vec::new() })
     }
 
-    /// A change back to where the validator reads it: same id, epoch and sequence, so the fence decides.
-    pub(crate) fn change(&self, domain: Domain, key: &RecordKey, change: &Change) -> Result<Outgoing, Fatal> {
+    /// A change back to where the validator read it: same id, epoch and sequence, so the fence decides.
+    pub(crate) fn change(&self, source: &str, domain: Domain, key: &RecordKey, change: &Change) -> Result<Outgoing, Fatal> {
         let value = self.writer.encode_change(domain, change).map_err(Fatal::new)?;
         Ok(Outgoing {
-            topic: self.topics.change(domain),
+            topic: self.topics.change(source, domain),
             slot: key.slot(domain, self.slots),
             key: key.to_string(),
             value: Some(value),

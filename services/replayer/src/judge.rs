@@ -121,7 +121,11 @@ impl Replayer {
         }
         match self.change_of(status, domain)? {
             Err(why) => facts.unreadable = Some(why),
-            Ok(change) => facts.again = Some(self.decide(&change, &place, current.as_deref(), now)?),
+            Ok((source, change)) if change.meta.source != source => {
+                facts.again =
+                    Some(Err(format!("it says it is of {:?}, and lies where only {source} writes", change.meta.source)));
+            }
+            Ok((_, change)) => facts.again = Some(self.decide(&change, &place, current.as_deref(), now)?),
         }
         Ok(facts)
     }
@@ -185,12 +189,22 @@ impl Replayer {
         })
     }
 
-    /// The change inside a validator's letter.
-    pub(crate) fn change_of(&self, status: &LetterStatus, domain: Domain) -> Result<Result<Change, String>, Transient> {
-        match self.letter_of(status)? {
-            Ok(letter) => self.readable(|reader| reader.decode_change(domain, &letter.payload)),
-            Err(why) => Ok(Err(why)),
+    /// The change inside a validator's letter, and the source in whose topic it lay: there it goes back to.
+    pub(crate) fn change_of(&self, status: &LetterStatus, domain: Domain) -> Result<Result<(String, Change), String>, Transient> {
+        let letter = match self.letter_of(status)? {
+            Ok(letter) => letter,
+            Err(why) => return Ok(Err(why)),
+        };
+        let topic = letter.topic.unwrap_or_default();
+        let source = match self.config.topics.kind(&topic) {
+            Some(TopicKind::Change { source, domain: of }) if of == domain => source,
+            _ => return Ok(Err(format!("its record lay in {topic:?}, which is no topic of {domain} changes"))),
+        };
+        if !self.config.landscape.captures().any(|capture| capture == (source.as_str(), domain)) {
+            return Ok(Err(format!("{source} captures no {domain} in this landscape any more")));
         }
+        let change = self.readable(|reader| reader.decode_change(domain, &letter.payload))?;
+        Ok(change.map(|change| (source, change)))
     }
 
     /// Decodes; a schema that the registry denies makes it unreadable at once, because nobody waits for a preview.

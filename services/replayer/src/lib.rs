@@ -2,7 +2,7 @@
 //!
 //! Reads `command.replayer`, `dlq.*` and `receipt.*` through its group; follows `golden.*`, `ledger.*` and `destination`; restores
 //! `deadletter`, `plan` and its own part of `audit`. Writes `deadletter`, `plan`, `audit`, `command.<stage>` and, for letters of the
-//! validator, `change.<domain>`.
+//! validator, `change.<source>.<domain>`.
 //!
 //! What it guarantees:
 //! * **Each step is one transaction** with its input's offset: letter states, plan, commands, audit entry. No letter is `replaying`

@@ -163,9 +163,9 @@ impl Replayer {
     /// The change as it was, caused by this letter.
     fn change_again(&self, status: &LetterStatus) -> Result<Result<Option<Outgoing>, Fatal>, Transient> {
         let (Some(domain), Some(key)) = (status.domain, &status.key) else { return Ok(Ok(None)) };
-        let Ok(mut change) = self.change_of(status, domain)? else { return Ok(Ok(None)) };
+        let Ok((source, mut change)) = self.change_of(status, domain)? else { return Ok(Ok(None)) };
         change.meta.causation_id = Some(status.id.0.clone());
-        Ok(self.desk.change(domain, key, &change).map(Some))
+        Ok(self.desk.change(&source, domain, key, &change).map(Some))
     }
 
     fn deliver_again(&self, status: &LetterStatus, plan: &Plan, now: Timestamp) -> Result<Option<Outgoing>, Fatal> {

@@ -69,8 +69,13 @@ fn read(reader: &Reader, topics: &Topics, record: &Record) -> Result<Fact, Decod
     let Some(kind) = topics.kind(&record.topic) else { return Ok(Fact::Nothing) };
     let value = record.value.as_deref();
     Ok(match kind {
-        TopicKind::Change(domain) => match value {
-            Some(bytes) => Fact::Change(Box::new(reader.decode_change(domain, bytes)?)),
+        TopicKind::Change { source, domain } => match value {
+            Some(bytes) => {
+                let mut change = reader.decode_change(domain, bytes)?;
+                // Shown is who wrote it, never whom it names: that difference is the validator's letter.
+                change.meta.source = source;
+                Fact::Change(Box::new(change))
+            }
             None => Fact::Nothing,
         },
         TopicKind::Golden(domain) => {

@@ -131,7 +131,7 @@ fn worker_config(context: &Context<Args>, client: &Client, group: &str, worker: 
     let instance = format!("{}-{worker}", context.instance);
     let transactional_id = format!("{}{STAGE}.{}.{worker}", topics.prefix(), context.instance);
     let mut config = WorkerConfig::new(client.clone(), group, &instance, &transactional_id, STAGE);
-    config.inputs = landscape.domains.keys().map(|domain| topics.change(*domain)).collect();
+    config.inputs = landscape.captures().map(|(source, domain)| topics.change(source, domain)).collect();
     config.inputs.push(topics.command(STAGE));
     // Only these, so that forty plants do not multiply the validator's work.
     let confirming = landscape.destinations.values().filter(|destination| destination.confirms);
@@ -148,7 +148,8 @@ fn specs(context: &Context<Args>) -> Vec<TopicSpec> {
     let all = landscape.topic_specs(&context.topics);
     let topics = &context.topics;
     let mut own = vec![topics.held(), topics.finding(), topics.dlq(STAGE), topics.command(STAGE)];
-    own.extend(landscape.domains.keys().flat_map(|domain| [topics.change(*domain), topics.golden(*domain)]));
+    own.extend(landscape.captures().map(|(source, domain)| topics.change(source, domain)));
+    own.extend(landscape.domains.keys().map(|domain| topics.golden(*domain)));
     let confirming = landscape.destinations.values().filter(|destination| destination.confirms);
     own.extend(confirming.map(|destination| topics.receipt(&destination.name)));
     all.into_iter().filter(|spec| own.contains(&spec.name)).collect()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use avro::TopicKind;
-use deadletter::{bounded, bounded_key, headers, id_of_record, kept_headers};
+use deadletter::{bounded, bounded_key, headers, id_of_change, kept_headers};
 use kafka::{Fatal, Record};
 use model::{Change, DeadLetter, Domain, Finding, LetterClass, LetterId, Outgoing, RecordKey, Stage, Timestamp, Topical};
 
@@ -20,12 +20,16 @@ pub(crate) mod code {
     pub(crate) const EMPTY: &str = "RECORD_EMPTY";
     /// What a change would become is larger than a record may be.
     pub(crate) const LARGE: &str = "TOO_LARGE";
+    /// A change that names another source than the one whose topic it lies in.
+    pub(crate) const SOURCE: &str = "SOURCE_DIFFERS";
     /// The golden record of the key cannot be decoded, so nothing can be decided about it.
     pub(crate) const STATE: &str = "STATE_UNREADABLE";
 }
 
 /// Where a record lies, and its bytes.
 pub(crate) struct Origin<'a> {
+    /// The only one who may write that topic. What a record says about its source is a claim.
+    pub(crate) source: &'a str,
     pub(crate) domain: Domain,
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
@@ -43,8 +47,9 @@ pub(crate) enum Headers<'a> {
 }
 
 impl<'a> Origin<'a> {
-    pub(crate) fn of(domain: Domain, record: &'a Record) -> Self {
+    pub(crate) fn of(source: &'a str, domain: Domain, record: &'a Record) -> Self {
         Self {
+            source,
             domain,
             topic: &record.topic,
             partition: record.partition,
@@ -55,14 +60,14 @@ impl<'a> Origin<'a> {
         }
     }
 
-    /// Of a change, by its domain; of what lies elsewhere, by its topic: the same coordinate is another record there.
+    /// Of a change, by its source and domain; of what lies elsewhere, by its topic: the same coordinate is another record there.
     fn letter_id(&self, shared: &Shared) -> LetterId {
         match shared.topics.kind(self.topic) {
             Some(kind @ (TopicKind::Command(_) | TopicKind::Receipt(_))) => {
-                let (family, of) = kind.parts();
-                LetterId(format!("{STAGE}/{family}.{}/{}@{}", of.unwrap_or_default(), self.partition, self.offset))
+                let (family, of) = (kind.family(), kind.system().unwrap_or_default());
+                LetterId(format!("{STAGE}/{family}.{of}/{}@{}", self.partition, self.offset))
             }
-            _ => id_of_record(STAGE, self.domain, self.partition, self.offset),
+            _ => id_of_change(STAGE, self.source, self.domain, self.partition, self.offset),
         }
     }
 
@@ -120,12 +125,12 @@ pub(crate) fn letter(
     let meta = change.map(|change| &change.meta);
     let title = cause.findings.first();
     let cited = meta.and_then(|meta| meta.causation_id.as_deref()).filter(|id| id.len() <= ID_BYTES);
-    let own_prefix = format!("{STAGE}/");
+    let own_prefix = format!("{STAGE}/{}/{}/", origin.source, origin.domain);
     // A replay that is refused again is the same letter; a source's letter that led to this change is replaced by it.
     let same = cited.filter(|id| id.starts_with(&own_prefix)).map(|id| LetterId(id.to_owned()));
-    let source_prefix = meta.map(|meta| format!("{}/", meta.source));
-    let replaces = cited.filter(|id| source_prefix.as_ref().is_some_and(|prefix| id.starts_with(prefix)));
-    let owner = turn(shared, origin.domain, meta.map(|meta| meta.source.as_str()), &cause);
+    let source_prefix = format!("{}/", origin.source);
+    let replaces = cited.filter(|id| id.starts_with(&source_prefix));
+    let owner = turn(shared, origin, &cause);
     bounded(DeadLetter {
         id: same.unwrap_or_else(|| origin.letter_id(shared)),
         stage: Stage::Validate,
@@ -134,7 +139,7 @@ pub(crate) fn letter(
         key: key.cloned(),
         revision: None,
         change_id: meta.map(|meta| meta.change_id.to_string()),
-        source: meta.map(|meta| meta.source.clone()),
+        source: Some(origin.source.to_owned()),
         source_key: meta.map(|meta| meta.source_key.clone()),
         source_epoch: meta.map(|meta| meta.source_epoch),
         source_sequence: meta.map(|meta| meta.source_sequence),
@@ -165,16 +170,16 @@ pub(crate) fn letter(
 
 /// Who can fix it: for what a record says, the people of the domain or of the field's owner; for what nobody can read, those of the
 /// system that wrote it.
-fn turn(shared: &Shared, domain: Domain, source: Option<&str>, cause: &Cause) -> Option<String> {
+fn turn(shared: &Shared, origin: &Origin<'_>, cause: &Cause) -> Option<String> {
     let landscape = &shared.landscape;
     let office = |system: &str| landscape.office_of(system).unwrap_or(system).to_owned();
-    match (cause.class, landscape.domains.get(&domain)) {
+    match (cause.class, landscape.domains.get(&origin.domain)) {
         (LetterClass::Data | LetterClass::Reference, Some(policy)) => {
             let path = cause.findings.first().map_or("", |finding| finding.path.as_str());
             let owner = policy.field_owner(path);
             Some(if owner == policy.owner { policy.turn().to_owned() } else { office(owner) })
         }
-        _ => source.map(office),
+        _ => Some(office(origin.source)),
     }
 }
 
@@ -203,7 +208,7 @@ mod tests {
     fn every_code_has_its_page() {
         let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
         let decoding = [avro::code::FRAMING, avro::code::UNREADABLE, avro::code::SCHEMA, avro::code::SCHEMA_UNKNOWN];
-        for code in decoding.into_iter().chain([code::KEY, code::EMPTY, code::LARGE, code::STATE]) {
+        for code in decoding.into_iter().chain([code::KEY, code::EMPTY, code::LARGE, code::SOURCE, code::STATE]) {
             assert!(pages.join(format!("{code}.md")).exists(), "docs/errors/{code}.md is missing");
         }
     }

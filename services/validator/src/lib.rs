@@ -1,6 +1,6 @@
-//! `change` → `golden`, `held` or a dead letter, in one Kafka transaction with the input offsets.
+//! `change.*` → `golden`, `held` or a dead letter, in one Kafka transaction with the input offsets.
 //!
-//! Reads `change.<domain>`, `command.validator` and the receipts of confirming destinations; its state is `golden.<domain>` and
+//! Reads `change.<source>.<domain>`, `command.validator` and the receipts of confirming destinations; its state is `golden.<domain>` and
 //! `held` of the same slot. Writes `golden.<domain>`, `held`, `finding`, `dlq.validator`.
 //!
 //! What it guarantees:

@@ -168,7 +168,7 @@ impl Validator {
         for record in batch {
             let of_record = record.value.as_deref().and_then(unknown);
             let target = match self.shared.topics.kind(&record.topic) {
-                Some(TopicKind::Change(domain)) => {
+                Some(TopicKind::Change { domain, .. }) => {
                     record.key_text().and_then(|key| RecordKey::parse(domain, key).ok()).map(|key| Topical::new(domain, key))
                 }
                 _ => record.key_text().and_then(|key| Topical::parse(key).ok()),
@@ -200,15 +200,15 @@ impl Validator {
             return self.refuse_large(record, now);
         }
         match self.shared.topics.kind(&record.topic) {
-            Some(TopicKind::Change(domain)) => self.change(domain, record, now),
+            Some(TopicKind::Change { source, domain }) => self.change(&source, domain, record, now),
             Some(TopicKind::Command(stage)) if stage == STAGE => steward::command(&mut self.batch(now), record),
             Some(TopicKind::Receipt(destination)) => steward::receipt(&mut self.batch(now), &destination, record),
             _ => Ok(Outcome::Skip(SkipReason::OutOfScope)),
         }
     }
 
-    fn change(&mut self, domain: model::Domain, record: &Record, now: Timestamp) -> Result<Outcome, Fatal> {
-        let origin = Origin::of(domain, record);
+    fn change(&mut self, source: &str, domain: model::Domain, record: &Record, now: Timestamp) -> Result<Outcome, Fatal> {
+        let origin = Origin::of(source, domain, record);
         let key = match self.key(domain, record) {
             Ok(key) => key,
             Err(why) => return self.unreadable(record, &origin, None, letter::code::KEY, why, now),
@@ -227,6 +227,14 @@ impl Validator {
                 return self.unreadable(record, &origin, Some(&key), code, message, now);
             }
         };
+        if change.meta.source != source {
+            let (claimed, topic) = (&change.meta.source, &record.topic);
+            tracing::warn!(source, claimed, %topic, partition = record.partition, offset = record.offset,
+                "a change names another source than its topic's");
+            let why =
+                format!("the change says it is of {claimed:?}, and lies where only {source} writes; nothing of it was applied");
+            return self.unreadable(record, &origin, Some(&key), letter::code::SOURCE, why, now);
+        }
         let traces = &self.shared.traces;
         let creation = traces.arrived(record.header(TRACEPARENT), || avro::headers::created(&change.meta, false));
         let span = traces.process(creation, &self.shared.read(record));
@@ -259,14 +267,16 @@ impl Validator {
     fn refuse_large(&mut self, record: &Record, now: Timestamp) -> Result<Outcome, Fatal> {
         let kind = self.shared.topics.kind(&record.topic);
         let key = record.key_text();
-        let place = match kind {
-            Some(TopicKind::Change(domain)) => Some((domain, key.and_then(|key| RecordKey::parse(domain, key).ok()))),
+        // Whose topic it is: a receipt's and a command's, too.
+        let Some(source) = kind.as_ref().and_then(TopicKind::system) else { return Ok(Outcome::Skip(SkipReason::OutOfScope)) };
+        let place = match &kind {
+            Some(TopicKind::Change { domain, .. }) => Some((*domain, key.and_then(|key| RecordKey::parse(*domain, key).ok()))),
             _ => key.and_then(|key| Topical::parse(key).ok()).map(|place| (place.domain, Some(place.key))),
         };
         let Some((domain, key)) = place else { return Ok(Outcome::Skip(SkipReason::OutOfScope)) };
         let why = format!("what becomes of this record is larger than {} KiB", Outgoing::LARGEST / 1024);
         let cause = Cause::unreadable(LetterClass::Internal, letter::code::LARGE, why, now);
-        self.batch(now).refuse_unread(record, &Origin::of(domain, record), key.as_ref(), cause)
+        self.batch(now).refuse_unread(record, &Origin::of(source, domain, record), key.as_ref(), cause)
     }
 
     /// The record's key, in the slot that it belongs to.

@@ -1,6 +1,7 @@
 //! What people, plants and time do to records: waive, reject, tombstone, confirmations, releases.
 
 use avro::DecodeError;
+use avro::TopicKind;
 use kafka::{Fatal, Record};
 use model::{
     Act, Command, Confirmation, Grave, HeldChange, LetterClass, Outcome, Outgoing, Reason, Receipt, ReceiptOutcome, SkipReason,
@@ -81,7 +82,9 @@ fn unreadable(batch: &mut Batch<'_>, record: &Record, code: &'static str, messag
         return Ok(Outcome::Skip(SkipReason::OutOfScope));
     };
     let cause = Cause::unreadable(LetterClass::Schema, code, message, batch.now);
-    batch.refuse_unread(record, &Origin::of(place.domain, record), Some(&place.key), cause)
+    let kind = batch.shared.topics.kind(&record.topic);
+    let system = kind.as_ref().and_then(TopicKind::system).unwrap_or_default();
+    batch.refuse_unread(record, &Origin::of(system, place.domain, record), Some(&place.key), cause)
 }
 
 /// The quarantined changes that a steward's command names; without a source, all of the key.
@@ -159,6 +162,7 @@ fn incoming<'e>(
     outgoing: &mut Vec<Outgoing>,
 ) -> Result<Result<Option<Incoming<'e>>, Transient>, Fatal> {
     let origin = Origin {
+        source: &entry.source,
         domain: record.domain,
         topic: &entry.topic,
         partition: entry.partition,
@@ -240,7 +244,7 @@ pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record)
         Current::Unreadable(why) => {
             let message = format!("the golden record of {target} cannot be read, so it cannot be confirmed: {why}");
             let cause = Cause::unreadable(LetterClass::Internal, letter::code::STATE, message, batch.now);
-            return batch.refuse_unread(record, &Origin::of(target.domain, record), Some(&target.key), cause);
+            return batch.refuse_unread(record, &Origin::of(destination, target.domain, record), Some(&target.key), cause);
         }
     };
     let confirmation = Confirmation { at: receipt.answered_at, external_id: receipt.external_id };

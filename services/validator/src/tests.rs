@@ -44,7 +44,7 @@ fn a_conversion_of_zero_is_a_letter_with_rule_field_and_value() {
     assert_eq!((letter.class, letter.code.as_str()), (LetterClass::Data, "ITM-02"));
     assert_eq!((letter.field.as_deref(), letter.observed.as_deref()), (Some("/uom_conversions/0/numerator"), Some("0")));
     assert_eq!(letter.owner.as_deref(), Some("item office"));
-    assert_eq!(letter.id.0, format!("validator/item/{}@{}", letter.partition.unwrap(), letter.offset.unwrap()));
+    assert_eq!(letter.id.0, format!("validator/erp/item/{}@{}", letter.partition.unwrap(), letter.offset.unwrap()));
     assert_eq!(driver.golden("item/4711/C"), None);
     assert_eq!(driver.writes_of("dlq.validator", "item/4711/C"), 1);
 }
@@ -266,6 +266,56 @@ fn what_cannot_be_read_is_a_letter_and_the_others_pass() {
         .collect();
     assert_eq!(codes, ["", "RECORD_UNREADABLE", "RECORD_FRAMING", "RECORD_KEY", "RECORD_EMPTY", "RECORD_KEY"]);
     assert!(driver.letters().iter().all(|letter| letter.class == LetterClass::Schema));
+}
+
+fn of_the_erp(sequence: i64, account: &str) -> driver::Draft {
+    let data = json!({"customer_id": "C-1", "bank_accounts": [{"account_id": account}]});
+    customer("C-1", sequence).from("erp").only(data)
+}
+
+#[test]
+fn a_change_that_names_another_source_than_its_topics_is_a_letter_and_nothing_of_it_is_applied() {
+    let mut driver = Driver::new();
+    driver.send(customer("C-1", 1));
+    driver.send(of_the_erp(5, "1"));
+    // Whoever has the identity of the CRM's publisher, and wants another bank account: newer, older, the same number again.
+    for sequence in [9, 4, 5] {
+        let forged = driver.record_in("crm", of_the_erp(sequence, "2"));
+        let coordinate = format!("{}@{}", forged.partition, forged.offset);
+        let Told::Refused(letter) = driver.step(vec![forged]).pop().unwrap() else { panic!("applied") };
+        assert_eq!((letter.code.as_str(), letter.class), ("SOURCE_DIFFERS", LetterClass::Schema));
+        assert_eq!(letter.id.0, format!("validator/crm/customer/{coordinate}"));
+        assert_eq!((letter.source.as_deref(), letter.owner.as_deref()), (Some("crm"), Some("crm")), "who could write there");
+        assert!(letter.message.contains("\"erp\""), "{}", letter.message);
+    }
+    let golden = driver.golden("customer/C-1").unwrap();
+    assert_eq!((golden.meta.revision, golden.meta.fence["erp"].sequence), (2, 5));
+    // Nor does it stand in the ERP's own way.
+    assert_eq!(driver.send(of_the_erp(6, "3")), Told::Accepted);
+}
+
+#[test]
+fn what_waits_is_not_replaced_by_a_change_that_only_says_it_is_of_the_same_source() {
+    let mut driver = Driver::new();
+    assert_eq!(driver.send(of_the_erp(5, "1")), Told::Held(Reason::Record));
+    for sequence in [9, 4, 5] {
+        let forged = driver.record_in("crm", of_the_erp(sequence, "2"));
+        assert!(matches!(driver.step(vec![forged]).pop(), Some(Told::Refused(_))));
+    }
+    assert_eq!(driver.held("customer/C-1")[0].source_sequence, 5);
+}
+
+#[test]
+fn letters_of_two_sources_about_one_coordinate_are_two_and_neither_takes_the_others_id() {
+    let mut driver = Driver::new();
+    driver.send(customer("C-1", 1));
+    let bad = |source| customer("C-1", 7).from(source).data(json!({"name": "\u{1}"}));
+    let of_crm = driver.record(bad("crm"));
+    let of_erp = kafka::Record { offset: of_crm.offset, ..driver.record(bad("erp").caused_by("validator/crm/customer/0@1")) };
+    driver.step(vec![of_crm, of_erp]);
+    let ids: Vec<_> = driver.letters().into_iter().map(|letter| letter.id.0).collect();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert!(ids[0].starts_with("validator/crm/customer/") && ids[1].starts_with("validator/erp/customer/"), "{ids:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use model::Domain;
 
 use crate::{
     endpoint::{Endpoint, violations},
+    records::SOURCE,
     report::{Report, percentile, say},
     world::{PATIENCE, World, first_records},
 };
@@ -70,7 +71,7 @@ pub(crate) async fn run(report: &mut Report, Options { rate, seconds, warm, outa
     let last = changes.iter().map(|change| (change.key.clone(), 1)).collect();
     report.judge("propagation", violations(&calls, &last));
     let arrived: HashMap<&str, i64> = calls.iter().map(|call| (call.key.as_str(), call.wall)).collect();
-    let appended = stamps(&world, &world.stack.topics.change(Domain::Item), changes.len()).await?;
+    let appended = stamps(&world, &world.stack.topics.change(SOURCE, Domain::Item), changes.len()).await?;
     let accepted = stamps(&world, &world.stack.topics.golden(Domain::Item), changes.len()).await?;
     let (mut total, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new());
     for change in changes.iter().skip(warm) {

@@ -10,6 +10,8 @@ use serde_json::json;
 
 use crate::machine::wall_micros;
 
+/// The one source of every change.
+pub(crate) const SOURCE: &str = "erp";
 /// The units that items name.
 const UNITS: [&str; 3] = ["C62", "CT", "KGM"];
 /// Records handed over before their deliveries are awaited.
@@ -32,7 +34,7 @@ impl Records {
         let topics = stack.topics.clone();
         let mut subjects = Vec::new();
         for domain in [Domain::Item, Domain::Reference] {
-            subjects.push((Schema::change(domain), topics.change(domain)));
+            subjects.push((Schema::change(domain), topics.change(SOURCE, domain)));
             subjects.push((Schema::golden(domain), topics.golden(domain)));
         }
         let writer = registry.writer(&subjects).await.context("asking for the schema ids")?;
@@ -78,7 +80,7 @@ impl Records {
         let id = ChangeId(uuid::Uuid::now_v7());
         let meta = ChangeMeta {
             change_id: id,
-            source: "erp".to_owned(),
+            source: SOURCE.to_owned(),
             source_entity: "items".to_owned(),
             source_key: key.to_string(),
             source_version: sequence.to_string(),
@@ -96,7 +98,7 @@ impl Records {
         let change = Change { meta, data: Some(data) };
         let value = self.writer.encode_change(domain, &change).context("encoding a change")?;
         let headers = avro::headers::change(&change, domain, &key, avro::headers::created(&change.meta, false));
-        Ok(self.outgoing(self.topics.change(domain), domain, &key, value, headers))
+        Ok(self.outgoing(self.topics.change(SOURCE, domain), domain, &key, value, headers))
     }
 
     /// What a validator would have accepted.

@@ -4,6 +4,8 @@
 //! The difference of two sizes, so that start-up cancels; floor, validator, floor in one world, so that a drifting machine cancels
 //! and the two floors are the A/A control.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use avro::topic_specs;
 use devstack::{Supervisor, supervise::Launch};
@@ -12,6 +14,7 @@ use model::Domain;
 
 use crate::{
     machine,
+    records::SOURCE,
     report::{Report, median, say},
     world::{PATIENCE, World, differences, first_records},
 };
@@ -81,7 +84,8 @@ async fn world(report: &mut Report, count: usize, keys: usize) -> Result<Runs> {
         world.records.change(world.records.item(number % distinct, version)?, version)
     });
     world.records.send_all(changes).await?;
-    let input = first_records(&world.stack.client("bench-input"), &world.stack.topics.change(Domain::Item), count).await?;
+    let input =
+        first_records(&world.stack.client("bench-input"), &world.stack.topics.change(SOURCE, Domain::Item), count).await?;
 
     let first = floor(report, &world, &input, "floor-a").await?;
     let validator = validator(report, &mut world, &input).await?;
@@ -108,8 +112,8 @@ async fn validator(report: &mut Report, world: &mut World, input: &[Record]) -> 
 async fn floor(report: &mut Report, world: &World, input: &[Record], name: &str) -> Result<Run> {
     let topics = &world.stack.topics;
     let slots = world.stack.landscape.kafka.slots;
-    let (change, output) = (topics.change(Domain::Item), format!("{}{name}", topics.prefix()));
-    let mut specs = topic_specs(topics, slots, 1, &[Domain::Item], &[], &[]);
+    let (change, output) = (topics.change(SOURCE, Domain::Item), format!("{}{name}", topics.prefix()));
+    let mut specs = topic_specs(topics, slots, 1, &[Domain::Item], &BTreeMap::new(), &[]);
     specs.retain(|spec| spec.name == topics.golden(Domain::Item));
     specs.iter_mut().for_each(|spec| spec.name.clone_from(&output));
     let client = world.stack.client("bench-floor");

@@ -82,12 +82,12 @@ impl Look {
         Ok(newest)
     }
 
-    /// Every record of `change.<domain>`, in the order of each partition.
+    /// Every record of `change.<source>.<domain>`, in the order of each partition.
     ///
     /// # Errors
     /// When a record cannot be read.
-    pub async fn changes(&self, domain: Domain) -> Result<Vec<Change>> {
-        let topic = self.topics.change(domain);
+    pub async fn changes(&self, source: &str, domain: Domain) -> Result<Vec<Change>> {
+        let topic = self.topics.change(source, domain);
         let records = self.records(&topic).await?;
         let decode = |record: &Record| {
             let bytes = record.value.as_deref().context("a change without value")?;

@@ -2,22 +2,50 @@
 
 use super::*;
 
+fn sources() -> BTreeMap<&'static str, BTreeSet<Domain>> {
+    [("erp", BTreeSet::from(Domain::ALL)), ("crm", BTreeSet::from([Domain::Customer]))].into()
+}
+
 fn sample() -> Vec<TopicSpec> {
-    topic_specs(&Topics::new("mdm."), 12, 3, &Domain::ALL, &["erp", "crm"], &["mes-ulm", "erp"])
+    topic_specs(&Topics::new("mdm."), 12, 3, &Domain::ALL, &sources(), &["mes-ulm", "erp"])
 }
 
 #[test]
 fn every_name_leads_back_to_its_kind() {
     let topics = Topics::new("t1.mdm.");
-    for spec in topic_specs(&topics, 12, 3, &Domain::ALL, &["erp"], &["mes-ulm"]) {
+    for spec in topic_specs(&topics, 12, 3, &Domain::ALL, &sources(), &["mes-ulm"]) {
         assert_eq!(topics.kind(&spec.name).as_ref(), Some(&spec.kind), "{}", spec.name);
         assert_eq!(Topics::new("mdm.").kind(&spec.name), None, "another prefix is another landscape");
     }
     // `golden.item.v2`: a generation that this release does not know is somebody else's.
-    for stranger in ["t1.mdm.", "t1.mdm.change.", "t1.mdm.change.pump", "t1.mdm.other", "t1.mdm.plan.x", "t1.mdm.golden.item.v2"]
+    for stranger in ["", "change.", "change.item", "change..item", "change.erp", "change.erp.", "change.erp.pump"]
+        .into_iter()
+        .chain(["change.erp.item.v2", "change.erp.x.item", "change.item.item.", "other", "plan.x", "golden.item.v2"])
     {
-        assert_eq!(topics.kind(stranger), None, "{stranger}");
+        assert_eq!(topics.kind(&format!("t1.mdm.{stranger}")), None, "{stranger}");
     }
+}
+
+#[test]
+fn every_source_has_change_topics_of_its_own_for_what_it_captures() {
+    let changes: Vec<_> = sample().into_iter().filter(|spec| spec.kind.family() == "change").map(|spec| spec.name).collect();
+    assert_eq!(
+        changes,
+        [
+            "mdm.change.crm.customer",
+            "mdm.change.erp.customer",
+            "mdm.change.erp.item",
+            "mdm.change.erp.work_center",
+            "mdm.change.erp.reference"
+        ]
+    );
+    // Named like a domain: what stands between the dots is the source.
+    let kind = Topics::new("mdm.").kind("mdm.change.item.customer");
+    assert_eq!(kind, Some(TopicKind::Change { source: "item".to_owned(), domain: Domain::Customer }));
+    // A domain without a source has golden, and nothing that anybody could propose.
+    let specs = topic_specs(&Topics::new("mdm."), 12, 3, &[Domain::Item], &BTreeMap::new(), &[]);
+    assert!(specs.iter().any(|spec| spec.name == "mdm.golden.item"));
+    assert!(specs.iter().all(|spec| spec.kind.family() != "change"));
 }
 
 #[test]
@@ -40,7 +68,7 @@ fn topics_keyed_by_record_share_one_partition_count() {
 fn policies_and_retention_are_those_of_the_list() {
     let all: BTreeMap<_, _> = sample().into_iter().map(|spec| (spec.name.clone(), spec)).collect();
     for (name, policy, key, days) in [
-        ("mdm.change.item", "delete", "retention.ms", 14_u64),
+        ("mdm.change.erp.item", "delete", "retention.ms", 14_u64),
         ("mdm.golden.item", "compact", "delete.retention.ms", 90),
         ("mdm.dlq.erp", "delete", "retention.ms", 90),
         ("mdm.receipt.mes-ulm", "delete", "retention.ms", 400),
@@ -58,7 +86,7 @@ fn policies_and_retention_are_those_of_the_list() {
 #[test]
 fn an_acknowledged_record_is_on_two_brokers_however_many_copies_there_are() {
     for (replication, in_sync) in [(1, "1"), (2, "1"), (3, "2"), (4, "2"), (5, "2")] {
-        for spec in topic_specs(&Topics::new("mdm."), 12, replication, &Domain::ALL, &["erp"], &["mes-ulm"]) {
+        for spec in topic_specs(&Topics::new("mdm."), 12, replication, &Domain::ALL, &sources(), &["mes-ulm"]) {
             assert_eq!(spec.config["min.insync.replicas"], in_sync, "{} with {replication} copies", spec.name);
         }
     }
@@ -93,11 +121,8 @@ fn a_system_that_is_source_and_destination_has_one_dlq_and_one_command() {
 #[test]
 fn the_list_names_the_schema_that_the_code_writes() {
     for declaration in declared_topics() {
-        for spec in sample().iter().filter(|spec| spec.kind.parts().0 == declaration.name.split('.').next().unwrap_or_default()) {
-            let domain = match spec.kind {
-                TopicKind::Change(domain) | TopicKind::Golden(domain) => domain.name(),
-                _ => "",
-            };
+        for spec in sample().iter().filter(|spec| spec.kind.family() == declaration.name.split('.').next().unwrap_or_default()) {
+            let domain = spec.kind.domain().map_or("", Domain::name);
             assert_eq!(declaration.schema.replace("<domain>", domain), spec.schema.file(), "{}", spec.name);
         }
     }

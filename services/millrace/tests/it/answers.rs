@@ -186,7 +186,7 @@ fn held() -> Value {
         "held": [{ "source": "erp", "reason": "record", "waits_for": "reference/uom/XPX", "since": "2026-11-25T11:59:55Z",
             "sentence": "waiting for reference uom/XPX to exist", "turn": "reference office", "until": "2026-11-25T12:00:05Z",
             "findings": [{ "rule_id": "ITM-05", "path": "/base_uom", "message": "unit XPX is not known" }] }],
-        "letters": [{ "id": "validator/item/3@12", "system": "validator", "owner": "item office",
+        "letters": [{ "id": "validator/erp/item/3@12", "system": "validator", "owner": "item office",
             "message": "conversion factor of BX is 0" }] })
 }
 

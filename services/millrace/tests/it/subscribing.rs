@@ -30,7 +30,7 @@ fn the_rights_of_a_team_are_printed_for_both_platforms_and_internal_topics_are_r
             "subscribe acl --team quality --topic mdm.golden.item --landscape LANDSCAPE",
             "subscribe acl --team quality --topic mdm.golden.item --topic mdm.golden.reference --authentication scram-sha512 \
              --brokers kafka:9093 --landscape LANDSCAPE -o json -q",
-            "subscribe acl --team quality --topic mdm.change.item --landscape LANDSCAPE",
+            "subscribe acl --team quality --topic mdm.change.erp.item --landscape LANDSCAPE",
             "subscribe acl --team quality --topic mdm.golden.itm --landscape LANDSCAPE",
             "subscribe acl --team quality --topic acme.golden.item --landscape LANDSCAPE",
             "subscribe acl --team mdm --topic mdm.golden.item --landscape LANDSCAPE",

@@ -216,7 +216,7 @@ impl Driver {
         self.capture.finish(&mut pass, now);
         let batch = self.capture.batch();
         self.cursor.extend(batch.cursor);
-        for record in batch.records.iter().filter(|record| record.topic == "mdm.change.item") {
+        for record in batch.records.iter().filter(|record| record.topic == "mdm.change.erp.item") {
             let change = self.reader.decode_change(Domain::Item, record.value.as_ref().unwrap()).unwrap();
             self.validate(&record.key, &change);
         }

@@ -95,7 +95,7 @@ impl Case {
         for record in &batch.records {
             let value = record.value.as_ref().unwrap();
             match record.topic.as_str() {
-                "mdm.change.item" => {
+                "mdm.change.erp.item" => {
                     let change = self.reader.decode_change(Domain::Item, value).unwrap();
                     let key = RecordKey::parse(Domain::Item, &record.key).unwrap();
                     assert_eq!(record.slot, key.slot(Domain::Item, 12));

@@ -49,7 +49,7 @@ pub(super) enum Wrote {
     Plan(Box<Plan>),
     Audit(Box<AuditEntry>),
     Command(String, Slot, Box<Command>),
-    Change(Domain, Slot, Box<Change>),
+    Change(String, Slot, Box<Change>),
     Tombstone(String),
 }
 
@@ -256,8 +256,8 @@ impl Bench {
             TopicKind::Plan => Wrote::Plan(Box::new(self.reader.decode(&value).unwrap())),
             TopicKind::Audit => Wrote::Audit(Box::new(self.reader.decode(&value).unwrap())),
             TopicKind::Command(stage) => Wrote::Command(stage, outgoing.slot, Box::new(self.reader.decode(&value).unwrap())),
-            TopicKind::Change(domain) => {
-                Wrote::Change(domain, outgoing.slot, Box::new(self.reader.decode_change(domain, &value).unwrap()))
+            TopicKind::Change { domain, .. } => {
+                Wrote::Change(outgoing.topic, outgoing.slot, Box::new(self.reader.decode_change(domain, &value).unwrap()))
             }
             other => panic!("the replayer writes no {other:?}"),
         }

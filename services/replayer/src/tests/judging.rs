@@ -48,6 +48,7 @@ fn letter(bench: &Bench, id: &str, number: u32, change: &Change) -> DeadLetter {
         source_sequence: Some(change.meta.source_sequence),
         class: LetterClass::Data,
         code: "ITM-02".into(),
+        topic: Some("mdm.change.erp.item".into()),
         payload: bench.encode_change(Domain::Item, change),
         ..refused(id, number, 0)
     }
@@ -67,7 +68,7 @@ fn a_broken_change_still_fails_and_is_not_sent() {
     let (key, golden) = unit("H87");
     bench.golden(Domain::Reference, &key, &golden);
     let broken = change(1, 7, &json!([{"alt_uom": "H87", "numerator": 0, "denominator": 1}]));
-    let letter = letter(&bench, "validator/item/3@9", 1, &broken);
+    let letter = letter(&bench, "validator/erp/item/3@9", 1, &broken);
     bench.letter(&letter);
     let plan = bench.planned("p-1", code("ITM-02"));
     assert_eq!((plan.would_apply, plan.still_failing), (0, 1));
@@ -82,7 +83,7 @@ fn a_change_that_would_pass_today_goes_back_to_its_topic_with_its_identity_and_t
     let mut bench = Bench::new();
     bench.caught_up();
     let sound = change(1, 7, &json!([]));
-    let letter = letter(&bench, "validator/item/3@9", 1, &sound);
+    let letter = letter(&bench, "validator/erp/item/3@9", 1, &sound);
     bench.letter(&letter);
     // The unit is missing: it would be held again.
     assert_eq!(bench.planned("p-0", code("ITM-02")).still_failing, 1);
@@ -96,19 +97,45 @@ fn a_change_that_would_pass_today_goes_back_to_its_topic_with_its_identity_and_t
     let sent: Vec<_> = wrote
         .iter()
         .filter_map(|wrote| match wrote {
-            Wrote::Change(domain, slot, change) => Some((*domain, *slot, (**change).clone())),
+            Wrote::Change(topic, slot, change) => Some((topic.as_str(), *slot, (**change).clone())),
             _ => None,
         })
         .collect();
     let mut expected = sound;
-    expected.meta.causation_id = Some("validator/item/3@9".into());
-    assert_eq!(sent, [(Domain::Item, item(1).slot(Domain::Item, 12), expected)]);
-    assert_eq!(bench.status("validator/item/3@9").state, LetterState::Replaying);
+    expected.meta.causation_id = Some("validator/erp/item/3@9".into());
+    assert_eq!(sent, [("mdm.change.erp.item", item(1).slot(Domain::Item, 12), expected)]);
+    assert_eq!(bench.status("validator/erp/item/3@9").state, LetterState::Replaying);
 
     bench.golden(Domain::Item, &item(1), &Golden { meta: golden_meta(1, &[("erp", 7)]), data: None });
     bench.run_for(Duration::from_millis(100));
-    assert_eq!(bench.status("validator/item/3@9").state, LetterState::Resolved);
+    assert_eq!(bench.status("validator/erp/item/3@9").state, LetterState::Resolved);
     assert_eq!((bench.plan("p-1").state, bench.plan("p-1").accepted), (PlanState::Done, 1));
+}
+
+#[test]
+fn a_change_that_lay_where_its_source_does_not_write_is_never_sent_again() {
+    let mut bench = Bench::new();
+    bench.caught_up();
+    let (key, golden) = unit("H87");
+    bench.golden(Domain::Reference, &key, &golden);
+    let sound = change(1, 7, &json!([]));
+    for (number, topic, still_failing, unreadable) in [
+        (1, "mdm.change.crm.item", 0, 1),
+        (2, "mdm.change.gone.item", 0, 1),
+        (3, "mdm.golden.item", 0, 1),
+        (4, "mdm.change.crm.customer", 0, 1),
+    ] {
+        let id = format!("validator/x/item/3@{number}");
+        let letter = DeadLetter { code: format!("X-{number}"), topic: Some(topic.into()), ..letter(&bench, &id, number, &sound) };
+        bench.letter(&letter);
+        let plan = bench.planned(&format!("p-{number}"), code(&format!("X-{number}")));
+        assert_eq!((plan.would_apply, plan.still_failing, plan.unreadable), (0, still_failing, unreadable), "{topic}");
+    }
+    let forged = Change { meta: ChangeMeta { source: "crm".into(), ..sound.meta.clone() }, ..sound };
+    let letter = DeadLetter { code: "SOURCE_DIFFERS".into(), ..letter(&bench, "validator/erp/item/3@9", 9, &forged) };
+    bench.letter(&letter);
+    let plan = bench.planned("p-9", code("SOURCE_DIFFERS"));
+    assert_eq!((plan.would_apply, plan.still_failing), (0, 1));
 }
 
 #[test]
@@ -116,7 +143,7 @@ fn a_letter_whose_bytes_are_no_change_is_unreadable() {
     let mut bench = Bench::new();
     bench.caught_up();
     let sound = change(1, 7, &json!([]));
-    let letter = DeadLetter { payload: b"junk".to_vec(), ..letter(&bench, "validator/item/3@9", 1, &sound) };
+    let letter = DeadLetter { payload: b"junk".to_vec(), ..letter(&bench, "validator/erp/item/3@9", 1, &sound) };
     bench.letter(&letter);
     let plan = bench.planned("p-1", code("ITM-02"));
     assert_eq!((plan.would_apply, plan.unreadable), (0, 1));

@@ -67,7 +67,7 @@ fn golden_closes_the_validators_letter_when_its_fence_has_passed_it() {
         source: Some("erp".into()),
         source_epoch: Some(1),
         source_sequence: Some(7),
-        ..refused("validator/item/3@9", 1, 0)
+        ..refused("validator/erp/item/3@9", 1, 0)
     };
     for (sequence, expected) in [(6, LetterState::Open), (7, LetterState::Resolved), (8, LetterState::Superseded)] {
         // Golden after the letter, and golden before it.
@@ -84,7 +84,7 @@ fn golden_closes_the_validators_letter_when_its_fence_has_passed_it() {
                 bench.golden(Domain::Item, &item(1), &golden);
             }
             bench.turn();
-            assert_eq!(bench.status("validator/item/3@9").state, expected, "{sequence}, golden first: {golden_first}");
+            assert_eq!(bench.status("validator/erp/item/3@9").state, expected, "{sequence}, golden first: {golden_first}");
         }
     }
 }

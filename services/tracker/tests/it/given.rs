@@ -124,7 +124,7 @@ impl Log {
             origin: vec!["erp".to_owned()],
         };
         let change = model::Change { meta, data: Some(data.clone()) };
-        self.push("mdm.change.item", slot(item), item, at(seconds), Fact::Change(Box::new(change)));
+        self.push("mdm.change.erp.item", slot(item), item, at(seconds), Fact::Change(Box::new(change)));
         let golden = Golden { meta: golden_meta, data: Some(data) };
         self.push("mdm.golden.item", slot(item), item, at(seconds), Fact::Golden(Domain::Item, Some(Box::new(golden))));
         self
@@ -380,7 +380,7 @@ impl Log {
             findings: Vec::new(),
             since: at(seconds),
             until: Some(at(seconds + 10)),
-            topic: "mdm.change.item".to_owned(),
+            topic: "mdm.change.erp.item".to_owned(),
             partition: slot(item),
             offset: 0,
         };

@@ -210,7 +210,7 @@ async fn a_sink_that_is_silent_was_never_heard_or_may_not_is_told() {
     said(&mut log, |status| status.reason = Some("may not read `mdm.golden.item`".to_owned()));
     log.source("erp", SourceState::Ok, 300);
     let Some(Located { fact: Fact::Source(Some(status)), .. }) = log.records.last_mut() else { unreachable!() };
-    status.reason = Some("may not write `mdm.change.item`".to_owned());
+    status.reason = Some("may not write `mdm.change.erp.item`".to_owned());
     let denied = lines(&log, 300).await;
     assert_eq!(
         denied.iter().map(|line| (&line[0], &line[1])).collect::<Vec<_>>(),

@@ -163,9 +163,15 @@ impl Driver {
 
     /// The draft as a record of its change topic.
     pub(super) fn record(&mut self, draft: Draft) -> Record {
+        let source = draft.source;
+        self.record_in(source, draft)
+    }
+
+    /// The draft as a record of another source's topic.
+    pub(super) fn record_in(&mut self, source: &str, draft: Draft) -> Record {
         let record = &draft.record;
         let bytes = self.shared.writer.encode_change(record.domain, &draft.change(self.now)).unwrap();
-        self.raw(&self.shared.topics.change(record.domain), record, record.key.as_str(), bytes)
+        self.raw(&self.shared.topics.change(source, record.domain), record, record.key.as_str(), bytes)
     }
 
     /// Bytes in any topic.

@@ -43,7 +43,8 @@ fn the_list_says_what_the_partition_follows_where_there_is_a_choice() {
         assert_eq!(topic.partition_key.is_some(), topic.partitions == Partitions::Slots, "{}", topic.name);
     }
     for slots in [12, 24] {
-        let specs = topic_specs(&Topics::new("mdm."), slots, 3, &Domain::ALL, &["erp"], &["mes-ulm"]);
+        let specs =
+            topic_specs(&Topics::new("mdm."), slots, 3, &Domain::ALL, &[("erp", Domain::ALL.into())].into(), &["mes-ulm"]);
         let counts: std::collections::BTreeSet<i32> = specs.iter().map(|spec| spec.partitions).collect();
         assert_eq!(counts, [1, i32::try_from(slots).unwrap()].into(), "one count, or one partition");
     }

@@ -64,7 +64,7 @@ async fn a_right_taken_from_a_running_fleet_is_named_and_given_back_everything_a
     let topic = |name: &str| format!("{prefix}{name}");
     let (golden, receipt, ledger) = (topic("golden.item"), topic("receipt.mes-pune"), topic("ledger.mes-ulm"));
     let (group, id) = (topic("sink.mes-pune"), topic("publisher.erp"));
-    let (change, letters) = (topic("change.item"), topic("dlq.mes-ulm"));
+    let (change, letters) = (topic("change.erp.item"), topic("dlq.mes-ulm"));
     let taken = [
         ("publisher-erp", Resource::TransactionalId, id.as_str(), Operation::Write),
         ("validator", Resource::Topic, golden.as_str(), Operation::Write),

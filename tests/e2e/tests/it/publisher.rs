@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use devstack::{RestMode, Stack, StackOptions};
 use millrace_e2e::{Look, sample_data, sample_landscape, until};
-use model::{Act, Change, Command, DeadLetter, Domain, Operation, Outgoing, Slot, SourceState, Stage, Timestamp};
+use model::{Act, Change, Command, DeadLetter, Operation, Outgoing, Slot, SourceState, Stage, Timestamp};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -48,10 +48,9 @@ impl Alone {
     /// Every change of a source, in the order of each partition.
     async fn changes(&self, source: &str) -> Result<Vec<Change>> {
         let mut changes = Vec::new();
-        for domain in Domain::ALL {
-            changes.extend(self.look.changes(domain).await?);
+        for (_, domain) in self.stack.landscape.captures().filter(|(name, _)| *name == source) {
+            changes.extend(self.look.changes(source, domain).await?);
         }
-        changes.retain(|change| change.meta.source == source);
         Ok(changes)
     }
 

@@ -11,12 +11,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use avro::{Topics, topic_specs};
+use avro::{TopicSpec, Topics};
 use devstack::{Stack, StackOptions};
 use kafka::topics::{Topic, apply, plan};
 use landscape::Landscape;
 use millrace_e2e::until;
-use model::Domain;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -91,10 +90,8 @@ impl Place {
     /// Topics of the landscape under another prefix, as `change` makes them; none are left out.
     async fn topics(&self, prefix: &str, change: impl Fn(&str, Topic) -> Option<Topic>) -> Result<()> {
         let landscape = &self.stack.landscape;
-        let domains: Vec<Domain> = landscape.domains.keys().copied().collect();
-        let sources: Vec<&str> = landscape.sources.keys().map(String::as_str).collect();
-        let destinations: Vec<&str> = landscape.destinations.keys().map(String::as_str).collect();
-        let specs = topic_specs(&Topics::new(prefix.to_owned()), landscape.kafka.slots, 1, &domains, &sources, &destinations);
+        let specs: Vec<_> =
+            landscape.topic_specs(&Topics::new(prefix.to_owned())).into_iter().map(TopicSpec::for_one_broker).collect();
         let wanted: Vec<Topic> = specs
             .iter()
             .filter_map(|spec| change(spec.name.strip_prefix(prefix).unwrap_or(&spec.name), Topic::from(spec)))
@@ -209,9 +206,9 @@ fn of_every_service(place: &Place, taken: &str, broken: &Path, problems: &[Strin
 /// Which of the two topics that are made wrong a service looks at.
 fn touched(service: &str) -> &'static [&'static str] {
     match service {
-        "publisher" => &["change.item"],
+        "publisher" => &["change.erp.item"],
         "sink" => &["golden.item"],
-        _ => &["change.item", "golden.item"],
+        _ => &["change.erp.item", "golden.item"],
     }
 }
 
@@ -265,7 +262,7 @@ fn broken_landscape(place: &Place) -> Result<(PathBuf, Vec<String>)> {
 }
 
 async fn the_table(place: &Place) -> Result<()> {
-    let is_bad = |name: &str| ["change.item", "golden.item"].contains(&name);
+    let is_bad = |name: &str| ["change.erp.item", "golden.item"].contains(&name);
     place.topics(&format!("{}missing.", place.prefix), |name, topic| (!is_bad(name)).then_some(topic)).await?;
     let few = |name: &str, topic| is_bad(name).then_some(Topic { partitions: 3, ..topic });
     place.topics(&format!("{}wrong.", place.prefix), few).await?;

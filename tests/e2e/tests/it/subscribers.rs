@@ -401,7 +401,7 @@ async fn with_tls_an_identity_and_the_printed_rights_consumers_read_their_topic_
     assert_same("kcat", &kcat(stack, &items, &all(&password)).await?, &without_data(&expected));
 
     // Neither an internal topic, nor another golden one, nor somebody else's group.
-    for name in [stack.topics.change(Domain::Item), stack.topics.golden(Domain::Reference)] {
+    for name in [stack.topics.change("erp", Domain::Item), stack.topics.golden(Domain::Reference)] {
         let refused = kcat(stack, &name, &all(&password)).await.expect_err("nobody granted it").to_string();
         assert!(refused.contains("authorization failed"), "{refused}");
     }

@@ -89,8 +89,8 @@ fn assert_follows(consumer: &Span, producer: &Span) {
 
 /// The spans of one change to both plants, from the source to the tracker.
 const WAY: [&str; 11] = [
-    "send change.item",
-    "process change.item",
+    "send change.erp.item",
+    "process change.erp.item",
     "send golden.item",
     "process golden.item @mes-ulm",
     "PUT @mes-ulm",
@@ -119,7 +119,7 @@ async fn one_change_is_followed_through_five_services_and_its_replay_is_a_trace_
     assert_eq!((sent.kind, sent.parent), (Kind::Producer, None), "the change's trace begins with its record");
     assert_follows(judged, sent);
     assert_child(accepted, judged);
-    assert_eq!(newest(&world, &world.look.topics.change(Domain::Item), &key(1)).await?.1, Some(sent.context));
+    assert_eq!(newest(&world, &world.look.topics.change("erp", Domain::Item), &key(1)).await?.1, Some(sent.context));
     assert_eq!(newest(&world, &world.look.topics.golden(Domain::Item), &key(1)).await?.1, Some(accepted.context));
     for (plant, status) in [(ULM, "200"), (PUNE, "422")] {
         let [work, call, receipt, tracked] = [
@@ -177,8 +177,8 @@ async fn one_change_is_followed_through_five_services_and_its_replay_is_a_trace_
 
 /// The change again, as its source would write the next version, with a header that is none.
 async fn a_broken_header_begins_a_new_trace(world: &World, collector: &Collector) -> Result<()> {
-    let topic = world.look.topics.change(Domain::Item);
-    let mut change = world.look.changes(Domain::Item).await?.pop().context("the change")?;
+    let topic = world.look.topics.change("erp", Domain::Item);
+    let mut change = world.look.changes("erp", Domain::Item).await?.pop().context("the change")?;
     let id = ChangeId(uuid::Uuid::now_v7());
     change.meta.change_id = id;
     change.meta.correlation_id = id;
@@ -248,7 +248,7 @@ async fn a_trace_that_is_not_sampled_reaches_no_collector_and_still_the_destinat
         newest(&world, &topics.receipt(ULM), &format!("item/{}", key(1))).await.map_err(|error| format!("{error:#}"))
     })
     .await?;
-    let change = newest(&world, &topics.change(Domain::Item), &key(1)).await?;
+    let change = newest(&world, &topics.change("erp", Domain::Item), &key(1)).await?;
     let accepted = newest(&world, &topics.golden(Domain::Item), &key(1)).await?;
     for (what, header) in [("change", change.1), ("golden", accepted.1), ("receipt", receipt.1)] {
         let header = header.with_context(|| format!("{what} has no traceparent"))?;

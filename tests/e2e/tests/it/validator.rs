@@ -1,10 +1,18 @@
 //! The validator alone on a real Kafka: changes written by hand, whatever they look like, and kills while something waits.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use avro::Schema;
-use devstack::{Stack, StackOptions};
+use devstack::{
+    Stack, StackOptions,
+    provision::{copy_folder, provision, read_landscape},
+};
 use kafka::Producer;
 use millrace_e2e::{Look, check, landscape, until};
 use model::{
@@ -24,24 +32,31 @@ struct Alone {
     sequence: i64,
 }
 
+/// The main owner, in the landscape of this test.
+fn source_of(domain: Domain) -> &'static str {
+    if domain == Domain::Customer { "crm" } else { "erp" }
+}
+
 impl Alone {
     async fn start() -> Result<Self> {
-        Self::start_with(&landscape("load")).await
+        Self::of(&landscape("load"), &["validator"]).await
     }
 
-    async fn start_with(folder: &Path) -> Result<Self> {
-        let mut options = StackOptions::new(folder.to_owned());
+    async fn of(landscape: &Path, validators: &[&str]) -> Result<Self> {
+        let mut options = StackOptions::new(landscape);
         options.session_timeout = Some(Duration::from_secs(6));
         let mut stack = Stack::start(options).await?;
         tokio::task::block_in_place(|| {
-            stack.fleet.start("validator", "millrace-validator", &["--unknown-schema-after", "3"])?;
+            for name in validators {
+                stack.fleet.start(name, "millrace-validator", &["--unknown-schema-after", "3"])?;
+            }
             stack.fleet.wait_ready(PATIENCE)
         })?;
         let look = Look::at(&stack)?;
         let registry = registry::Registry::new(stack.registry())?;
         let subjects: Vec<_> = [Domain::Customer, Domain::Item, Domain::Reference]
             .into_iter()
-            .map(|domain| (Schema::change(domain), stack.topics.change(domain)))
+            .map(|domain| (Schema::change(domain), stack.topics.change(source_of(domain), domain)))
             .collect();
         let writer = registry.writer(&subjects).await.context("the ids of the change schemas")?;
         let producer = Producer::new(&stack.client("publisher-by-hand"))?;
@@ -49,10 +64,13 @@ impl Alone {
         Ok(Self { stack, look, producer, writer, slots, sequence: 0 })
     }
 
-    /// A change as a publisher would write it.
+    /// A change as its owner's publisher would write it.
     fn change(&mut self, domain: Domain, data: Value) -> Result<Outgoing> {
+        self.change_of(source_of(domain), domain, data)
+    }
+
+    fn change_of(&mut self, source: &str, domain: Domain, data: Value) -> Result<Outgoing> {
         self.sequence += 1;
-        let source = if domain == Domain::Customer { "crm" } else { "erp" };
         let data = match domain {
             Domain::Customer => Data::Customer(serde_json::from_value(data)?),
             Domain::Item => Data::Item(serde_json::from_value(data)?),
@@ -84,7 +102,7 @@ impl Alone {
             data: Some(data),
         };
         Ok(Outgoing {
-            topic: self.stack.topics.change(domain),
+            topic: self.stack.topics.change(source, domain),
             slot: key.slot(domain, self.slots),
             key: key.to_string(),
             value: Some(self.writer.encode_change(domain, &change)?),
@@ -110,6 +128,17 @@ impl Alone {
             Domain::Customer,
             json!({"customer_id": format!("C-{id}"), "name": "Mill", "status": "PROSPECT", "parent_customer_id": parent}),
         )
+    }
+
+    /// Until every customer is at `revision`.
+    async fn golden_at(&self, count: usize, revision: i64) -> Result<Vec<millrace_e2e::Seen>> {
+        until("golden revisions", PATIENCE, || async {
+            let seen = self.look.golden(Domain::Customer).await.map_err(|error| format!("{error:#}"))?;
+            let at = |seen: &millrace_e2e::Seen| seen.golden.as_ref().is_some_and(|golden| golden.meta.revision == revision);
+            let reached = seen.iter().filter(|seen| at(seen)).count();
+            if reached == count { Ok(seen) } else { Err(format!("{reached} of {count} customers at revision {revision}")) }
+        })
+        .await
     }
 
     async fn golden_keys(&self, domain: Domain, count: usize) -> Result<Vec<millrace_e2e::Seen>> {
@@ -164,7 +193,7 @@ async fn what_nobody_can_read_becomes_a_letter_that_names_the_exact_record_and_t
     alone.golden_keys(Domain::Item, 50).await?;
 
     let records =
-        kafka::read_all(&alone.stack.client("checker"), "checker", &alone.stack.topics.change(Domain::Item), None).await?;
+        kafka::read_all(&alone.stack.client("checker"), "checker", &alone.stack.topics.change("erp", Domain::Item), None).await?;
     assert_eq!(letters.len(), expected.len());
     for letter in letters {
         let sent =
@@ -226,7 +255,7 @@ async fn a_confirmation_that_comes_right_after_a_start_is_a_revision() -> Result
     // Items are followed by nobody here, so that a process that just started has met none of their schemas.
     let mes = folder.path().join("destinations/mes.yaml");
     fs::write(&mes, fs::read_to_string(&mes)?.replace("customer: {mapping: plant/customer.j2", "item: {mapping: plant/item.j2"))?;
-    let mut alone = Alone::start_with(folder.path()).await?;
+    let mut alone = Alone::of(folder.path(), &["validator"]).await?;
     for outgoing in [alone.unit()?, alone.item("P-1")?] {
         alone.producer.send(&outgoing).await?;
     }
@@ -301,6 +330,75 @@ async fn a_customer_that_moves_takes_all_below_it_along_whoever_owns_their_slots
     })
     .await?;
     let seen = alone.look.golden(Domain::Customer).await?;
+    check::assert_none("golden.customer", &check::revisions_rise_once(&seen));
+    Ok(())
+}
+
+/// A source of bank accounts beside the CRM.
+fn with_another_source(folder: &Path) -> Result<()> {
+    let customer = folder.join("domains/customer.yaml");
+    let with_group = format!("{}groups:\n  - {{owner: treasury, fields: [/bank_accounts]}}\n", fs::read_to_string(&customer)?);
+    fs::write(customer, with_group)?;
+    fs::create_dir_all(folder.join("mappings/treasury"))?;
+    let account = "{\"customer_id\": {{ row.id }}, \"bank_accounts\": [{\"account_id\": {{ row.account }}}]}\n";
+    fs::write(folder.join("mappings/treasury/account.j2"), account)?;
+    let source = "office: treasury
+connector: {type: file, after: done}
+streams:
+  - {name: accounts, domain: customer, files: 'accounts*.csv', content: delta, key: [id], mapping: treasury/account.j2}
+";
+    Ok(fs::write(folder.join("sources/treasury.yaml"), source)?)
+}
+
+/// Each validator of the fleet ends in order and comes back with what the landscape's folder says now.
+fn roll(alone: &mut Alone, validators: &[&str]) -> Result<()> {
+    tokio::task::block_in_place(|| {
+        for name in validators {
+            alone.stack.fleet.stop(name)?;
+            alone.stack.fleet.start_again(name)?;
+            alone.stack.fleet.wait_ready(PATIENCE)?;
+        }
+        Ok(())
+    })
+}
+
+/// Static members come back to their old assignment, whatever they subscribe to now: the group does not rebalance by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_roll_that_adds_a_source_and_one_that_takes_it_away_leave_every_slot_whole() -> Result<()> {
+    const CUSTOMERS: usize = 60;
+    const VALIDATORS: [&str; 2] = ["validator-a", "validator-b"];
+    let folder = tempfile::tempdir()?;
+    let (narrow, live) = (landscape("load"), folder.path().join("landscape"));
+    copy_folder(&narrow, &live)?;
+    let mut alone = Alone::of(&live, &VALIDATORS).await?;
+    for id in 0..CUSTOMERS {
+        let outgoing = alone.customer(id, None)?;
+        alone.producer.send(&outgoing).await?;
+    }
+    let seen = alone.golden_keys(Domain::Customer, CUSTOMERS).await?;
+    let slots: BTreeSet<i32> = seen.iter().map(|seen| seen.partition).collect();
+    assert_eq!(slots.len(), alone.slots as usize, "the customers lie in every slot");
+
+    with_another_source(&live)?;
+    let wider = read_landscape(&live)?;
+    provision(&wider, &alone.stack.topics, &alone.stack.addresses.brokers, &alone.stack.addresses.registry).await?;
+    roll(&mut alone, &VALIDATORS)?;
+    // What the new source says, and what the old one says now, of a customer in every slot.
+    for id in 0..CUSTOMERS {
+        let data = json!({"customer_id": format!("C-{id}"), "bank_accounts": [{"account_id": "1"}]});
+        let outgoing = alone.change_of("treasury", Domain::Customer, data)?;
+        alone.producer.send(&outgoing).await?;
+    }
+    alone.golden_at(CUSTOMERS, 2).await?;
+
+    fs::remove_dir_all(&live)?;
+    copy_folder(&narrow, &live)?;
+    roll(&mut alone, &VALIDATORS)?;
+    for id in 0..CUSTOMERS {
+        let outgoing = alone.customer(id, None)?;
+        alone.producer.send(&outgoing).await?;
+    }
+    let seen = alone.golden_at(CUSTOMERS, 3).await?;
     check::assert_none("golden.customer", &check::revisions_rise_once(&seen));
     Ok(())
 }

@@ -82,7 +82,7 @@ impl World {
             match missing.first() {
                 None => Ok(newest),
                 Some((item, version, revision)) => {
-                    let changes = self.look.records(&self.look.topics.change(Domain::Item)).await.map_or(0, |records| records.len());
+                    let changes = self.look.records(&self.look.topics.change("erp", Domain::Item)).await.map_or(0, |records| records.len());
                     let held = self.look.held().await.map_or(0, |held| held.len());
                     let letters = self.look.letters("validator").await.map_or(0, |letters| letters.len());
                     Err(format!(
