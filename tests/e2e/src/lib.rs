@@ -1,6 +1,7 @@
 //! The checker of the end-to-end tests: reads topics as any subscriber would and says, in plain words, what a run did wrong.
 //!
-//! The same checks judge every run, so a check that never fails would hide everything: `tests/it/planted.rs` shows each of them red.
+//! The same checks judge every run, so a check that never fails would hide everything: before you trust a change here, plant the fault
+//! that it is for. `tests/it/edges.rs` does so for its judge.
 
 pub mod check;
 pub mod load;

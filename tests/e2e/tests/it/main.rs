@@ -10,6 +10,7 @@ mod canary;
 mod collector;
 mod doctor;
 mod documents;
+mod edges;
 mod grants;
 mod kill;
 mod listening;
