@@ -7,7 +7,7 @@ CARGO ?= cargo
 BIN := target/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help install build demo demo-down dev test check fmt lint tidy deny chart bench image image-test clean-demo cluster-test
+.PHONY: help install build demo demo-down dev test edges check fmt lint tidy deny chart bench image image-test clean-demo cluster-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -37,6 +37,10 @@ test: install ## everything that must pass: format, dependencies, lints, unit, c
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) build --locked --workspace
 	$(BIN)/millrace-devstack run -- $(CARGO) test --locked --workspace
+
+edges: install ## a source and plants that misbehave at random, SEEDS=50 of them; make test runs three
+	$(CARGO) build --locked --workspace
+	MILLRACE_EDGES=$(or $(SEEDS),50) $(BIN)/millrace-devstack run -- $(CARGO) test --locked -p millrace-e2e --test it -- edges::whatever --nocapture
 
 check: ## quick: does it compile, is the sample landscape sound
 	$(CARGO) check --locked --workspace --all-targets

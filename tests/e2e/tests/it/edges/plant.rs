@@ -112,8 +112,7 @@ async fn delete(
 }
 
 fn call(shelf: &mut Shelf, key: &str, headers: &HeaderMap, body: Option<Value>) -> Response {
-    let revision: i64 =
-        headers.get("millrace-revision").and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default();
+    let revision: i64 = headers.get("millrace-revision").and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or_default();
     let (dice, forbids) = (shelf.random.random_range(0..100), shelf.is_moody && key.ends_with("3/A"));
     let mood = if shelf.is_moody { dice } else { 100 };
     match mood {
