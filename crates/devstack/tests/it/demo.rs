@@ -216,7 +216,7 @@ fn pune_goes_down_and_drains(demo: &Demo, step: &tour::Step) {
     let before = demo.calls_of("pune", "DN-50/A");
     let outputs = demo.take(step);
     let waiting = &outputs[2];
-    assert!(waiting.contains("mes-pune  NO") && waiting.contains("does not answer"), "{waiting}");
+    assert!(waiting.contains("mes-pune  NO") && waiting.contains("has not answered since"), "{waiting}");
     let letters = demo.run("millrace dlq list --destination mes-pune --state all -o name").1;
     assert!(!letters.contains("mes-pune/"), "{letters}");
     assert_eq!(demo.calls_of("pune", "DN-50/A"), before + 1);
