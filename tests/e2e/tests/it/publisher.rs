@@ -383,6 +383,10 @@ async fn a_row_from_the_future_freezes_nothing_and_a_raised_epoch_sends_everythi
     alone.stack.systems.rest["crm"].upsert("customers", named(1, "C-NEW", None))?;
     let changes = alone.until_changes("crm", CUSTOMERS + 1).await?;
     assert!(changes.iter().any(|change| change.meta.source_key == "C-NEW"), "today's rows are still read");
+    let metrics = alone.stack.fleet.metrics("publisher-crm")?;
+    let cursor = crate::world::total(&metrics, "millrace_source_cursor_timestamp_seconds", r#"stream="customers""#);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs_f64();
+    assert!(cursor > 0.0 && cursor <= now, "{cursor}");
 
     assert!(tokio::task::block_in_place(|| alone.stack.fleet.stop("publisher-crm"))?.success());
     let source = folder.path().join("sources/crm.yaml");

@@ -60,6 +60,8 @@ fn at_most(family: &Declared, sizes: &Sizes) -> usize {
         // Sources, the validator and the tracker itself beside the destinations.
         ("system", _) => sizes.destinations + 4,
         ("kind" | "reason", _) => 3,
+        // Of one source.
+        ("stream", _) => 16,
         ("stage" | "source" | "group" | "component" | "policy_version" | "version" | "revision", _) => 1,
         (other, name) => unreachable!("label {other} of {name} has no size here"),
     };
