@@ -380,8 +380,9 @@ impl<R: io::Read> Reader<R> {
         }
         let is_utf8 = match std::str::from_utf8(bytes) {
             Ok(_) => true,
-            // Cut in the middle of a letter.
-            Err(error) => error.error_len().is_none() && !bytes[..error.valid_up_to()].is_ascii(),
+            // Cut in the middle of its only letter that tells: what comes next will.
+            Err(error) if error.error_len().is_none() && bytes[..error.valid_up_to()].is_ascii() => return None,
+            Err(error) => error.error_len().is_none(),
         };
         self.is_proven = !is_utf8;
         is_utf8.then(|| {

@@ -223,7 +223,6 @@ fn client(config: &Config) -> Result<Client, String> {
         headers.insert(header::AUTHORIZATION, value);
     }
     Client::builder()
-        .no_proxy()
         .default_headers(headers)
         .timeout(config.timeout)
         .connect_timeout(config.timeout.min(Duration::from_secs(5)))

@@ -134,9 +134,20 @@ mod tests {
         for text in ["9007199254740993.0", "1e400", "-1e400", "1e-400", "18446744073709551616", "0.30000000000000001"] {
             assert_eq!(read(text), json!(text));
         }
+        assert_eq!(read("122.94997728227163").to_string(), "122.94997728227163");
         assert_eq!(read(r#"["a\"12345678901234567890123", "\\", 1]"#), json!(["a\"12345678901234567890123", "\\", 1]));
         for wrong in ["", "{", "01", "1.2.3", "-", "\"a", "[1,]", "{\"a\" 1}", "\"\\"] {
             assert!(matches!(read_json(wrong), Err(JsonError::Syntax(_))), "{wrong}");
+        }
+    }
+
+    proptest::proptest! {
+        /// As JavaScript and Python print them.
+        #[test]
+        fn a_number_of_any_length_is_read_as_it_was_written(double in proptest::num::f64::NORMAL) {
+            for written in [format!("{double:?}"), format!("{double:e}")] {
+                proptest::prop_assert_eq!(read_json(&written).unwrap().as_f64(), Some(double), "{}", written);
+            }
         }
     }
 

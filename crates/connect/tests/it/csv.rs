@@ -103,6 +103,10 @@ fn the_declared_encoding_is_used_and_another_one_is_told() {
     let long = format!("id,name\n{}", "1,pump\n".repeat(10_000));
     let late = [long.as_bytes(), "2,Pümpe\n".as_bytes()].concat();
     assert_eq!(read(&late, &encoded(WINDOWS_1252), &["id"]).last().unwrap(), "10002: ENCODING -");
+    // The first letter that tells is cut where the look at the beginning ends.
+    let start = format!("id,name\n1,{}\n2,", "p".repeat(64 * 1024));
+    let cut = format!("{}ü\n2,Pümpe\n", &start[..64 * 1024 - 1]);
+    assert_eq!(read(cut.as_bytes(), &encoded(WINDOWS_1252), &["id"]), ["2: ENCODING -", "3: ENCODING -"]);
     // Letters that make a valid pair by chance are no UTF-8 once one of the file is none.
     check(b"id,name\n1,P\xfcmpe\n2,BEAUT\xc9\xae\n", &encoded(WINDOWS_1252), &["2: 1|Pümpe", "3: 2|BEAUTÉ®"]);
     check(b"id,name\n1,P\xfcmpe\n2,b\n", &comma(), &["2: ENCODING name", "3: 2|b"]);
