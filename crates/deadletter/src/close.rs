@@ -65,7 +65,8 @@ pub fn by_receipt(status: &LetterStatus, receipt: &Receipt) -> Option<Closing> {
 }
 
 /// What the golden record of its key does to a letter of the validator or of a source. The caller compares the keys; a source's letter
-/// may have none and is then known by the golden record's cause alone.
+/// may have none and is then known by the golden record's cause, which only a change of that very source may name: what a change names
+/// as its cause is a claim.
 #[must_use]
 pub fn by_golden(status: &LetterStatus, golden: &GoldenMeta) -> Option<Closing> {
     if !is_waiting(status) {
@@ -82,7 +83,9 @@ pub fn by_golden(status: &LetterStatus, golden: &GoldenMeta) -> Option<Closing> 
                 std::cmp::Ordering::Less => None,
             }
         }
-        Stage::Capture if golden.causation_id.as_deref() == Some(status.id.0.as_str()) => {
+        Stage::Capture
+            if golden.causation_id.as_deref() == Some(status.id.0.as_str()) && golden.origin.last() == Some(&status.system) =>
+        {
             let state = if status.state == LetterState::Replaying { LetterState::Resolved } else { LetterState::Superseded };
             Some(Closing::new(state, closed_by()))
         }
@@ -97,7 +100,12 @@ pub fn by_newer_letter(status: &LetterStatus, newer: &DeadLetter) -> Option<Clos
     if !is_waiting(status) || status.id == newer.id {
         return None;
     }
-    let is_named = newer.replaces.as_ref() == Some(&status.id);
+    // A source's letter ends in the validator's about the change that its row became; no other writer ends another one's.
+    let may_name = status.system == newer.system
+        || (newer.stage == Stage::Validate
+            && status.stage == Stage::Capture
+            && newer.source.as_deref() == Some(status.system.as_str()));
+    let is_named = may_name && newer.replaces.as_ref() == Some(&status.id);
     let same_key = status.key.is_some() && status.domain == newer.domain && status.key == newer.key;
     let is_later = status.stage == newer.stage
         && status.system == newer.system
@@ -177,7 +185,7 @@ mod tests {
             fence: BTreeMap::from([("erp".to_owned(), Fence { epoch, sequence })]),
             confirmations: BTreeMap::new(),
             findings: Vec::new(),
-            origin: Vec::new(),
+            origin: vec!["erp".into()],
         }
     }
 
@@ -240,6 +248,8 @@ mod tests {
     fn golden_closes_a_sources_letter_that_it_names_as_its_cause() {
         let open = LetterStatus { stage: Stage::Capture, system: "erp".into(), key: None, ..status("erp/item/ab") };
         assert_eq!(by_golden(&open, &golden(1, 7, None)), None);
+        let others = GoldenMeta { origin: vec!["erp".into(), "crm".into()], ..golden(1, 7, Some("erp/item/ab")) };
+        assert_eq!(by_golden(&open, &others), None, "another source's change names it");
         assert_eq!(states(by_golden(&open, &golden(1, 7, Some("erp/item/ab")))), Some(LetterState::Superseded));
         let sent = LetterStatus { state: LetterState::Replaying, ..open };
         assert_eq!(states(by_golden(&sent, &golden(1, 7, Some("erp/item/ab")))), Some(LetterState::Resolved));
@@ -251,9 +261,25 @@ mod tests {
         assert_eq!(states(by_newer_letter(&status("a"), &newer(19))), Some(LetterState::Superseded));
         assert_eq!(by_newer_letter(&status("a"), &newer(17)), None);
         assert_eq!(by_newer_letter(&status("a"), &DeadLetter { system: "mes-pune".into(), ..newer(19) }), None);
-        let naming =
-            DeadLetter { stage: Stage::Validate, system: "validator".into(), replaces: Some(LetterId("a".into())), ..newer(1) };
-        assert_eq!(states(by_newer_letter(&status("a"), &naming)), Some(LetterState::Superseded));
+        let naming = |stage, system: &str, source: &str| DeadLetter {
+            stage,
+            system: system.into(),
+            source: Some(source.into()),
+            replaces: Some(LetterId("a".into())),
+            ..newer(1)
+        };
+        let row = LetterStatus { stage: Stage::Capture, system: "erp".into(), key: None, ..status("a") };
+        for (older, newer, expected) in [
+            (&row, naming(Stage::Validate, "validator", "erp"), Some(LetterState::Superseded)),
+            (&row, naming(Stage::Validate, "validator", "crm"), None),
+            (&row, naming(Stage::Capture, "crm", "crm"), None),
+            (&row, naming(Stage::Capture, "erp", "erp"), Some(LetterState::Superseded)),
+            (&status("a"), naming(Stage::Deliver, "mes-ulm", "erp"), Some(LetterState::Superseded)),
+            (&status("a"), naming(Stage::Deliver, "mes-pune", "erp"), None),
+            (&status("a"), naming(Stage::Validate, "validator", "mes-ulm"), None),
+        ] {
+            assert_eq!(states(by_newer_letter(older, &newer)), expected, "{} {:?}", newer.system, newer.source);
+        }
         assert_eq!(by_newer_letter(&status("mes-ulm/item/3@99"), &newer(19)), None, "not itself");
     }
 

@@ -3,6 +3,7 @@
 //!
 //! What it guarantees:
 //! * **One failure, one letter.** An id follows from where it failed and which record failed; a repeat after a crash has the same.
+//! * **A letter is whose its topic says** ([`Author`]), never whose it says it is.
 //! * **A letter fits into a record** ([`bounded`]), whatever it is about.
 //! * **A letter's state moves along a table** ([`may_move`]), compare-and-set: who asks for a move names the state it saw.
 //! * **A replay can only help.** A letter is judged again before it is sent ([`judge`]); sent is only what would apply, to the one
@@ -11,6 +12,7 @@
 //! Not here: topics, bytes, and who may replay. Invariant: `deadletter` does not know that Kafka exists.
 
 pub mod audit;
+mod author;
 mod bounds;
 mod close;
 mod headers;
@@ -18,6 +20,7 @@ mod id;
 mod plan;
 mod state;
 
+pub use author::{Author, Claim, Lies, WRITER_DIFFERS};
 pub use bounds::{bounded, bounded_key};
 pub use close::{Closing, by_golden, by_newer_letter, by_receipt, is_expired};
 pub use headers::{MESSAGE_BYTES, PAYLOAD_BYTES, clip_payload, headers, kept_headers};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use avro::Topics;
+use deadletter::Author;
 use landscape::Landscape;
 
 /// Everything fixed at start.
@@ -43,6 +44,14 @@ impl Config {
         inputs.extend(systems.into_iter().map(|system| self.topics.dlq(system)));
         inputs.extend(self.landscape.destinations.keys().map(|destination| self.topics.receipt(destination)));
         inputs
+    }
+
+    /// Who alone may write the letters, or the receipts, of a system.
+    #[must_use]
+    pub fn author(&self, system: &str) -> Author {
+        let Landscape { sources, destinations, .. } = &*self.landscape;
+        let office = self.landscape.office_of(system);
+        Author::of(system, sources.contains_key(system), destinations.contains_key(system), office)
     }
 
     /// Restored before the first input: the replayer's own memory.

@@ -80,6 +80,15 @@ pub(crate) fn zeros<'a>(destinations: impl Iterator<Item = &'a String>) {
     }
 }
 
+/// The topic is one for all sinks; the key is what it is compacted by, and what the tracker shows it under.
+fn is_under_its_name(status: &model::DestinationStatus, key: &str, record: &Record) -> bool {
+    let named = &status.destination;
+    if named != key {
+        tracing::warn!(key, named, topic = %record.topic, offset = record.offset, "a status names another system than its key: passed over");
+    }
+    named == key
+}
+
 /// A metric that moves with the transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Count {
@@ -222,7 +231,10 @@ impl Replayer {
             }
             TopicKind::Destination => match value {
                 Some(value) => {
-                    self.decoded(record, |reader| reader.decode(value))?.map(|status| Fact::Destination(Box::new(status)))
+                    let status = self.decoded(record, |reader| reader.decode::<model::DestinationStatus>(value))?;
+                    status
+                        .filter(|status| is_under_its_name(status, key, record))
+                        .map(|status| Fact::Destination(Box::new(status)))
                 }
                 None => None,
             },
@@ -259,13 +271,13 @@ impl Replayer {
                 Some(command) => self.command(&command, now)?,
                 None => None,
             },
-            Some(TopicKind::Dlq(_)) => match self.ready(record, |reader| reader.decode(value))? {
+            Some(TopicKind::Dlq(system)) => match self.ready(record, |reader| reader.decode(value))? {
                 // One from before letters were bounded becomes a state and perhaps a command: those are.
-                Some(letter) => self.letter(&deadletter::bounded(letter), record, now)?,
+                Some(letter) => self.letter_of_author(&system, &deadletter::bounded(letter), record, now)?,
                 None => None,
             },
-            Some(TopicKind::Receipt(_)) => match self.ready(record, |reader| reader.decode(value))? {
-                Some(receipt) => self.receipt(&receipt, now)?,
+            Some(TopicKind::Receipt(destination)) => match self.ready(record, |reader| reader.decode(value))? {
+                Some(receipt) => self.receipt_of_author(&destination, &receipt, record, now)?,
                 None => None,
             },
             _ => None,

@@ -81,13 +81,25 @@ impl Replayer {
 
     /// Sorts one letter by what is known now.
     pub(crate) fn judge(&self, status: &LetterStatus, filter: &PlanFilter, now: Timestamp) -> Result<Judgement, Transient> {
+        let unreadable = |why: String| Facts { unreadable: Some(why), ..Facts::default() };
+        if let Some(why) = status.domain.and_then(|_| self.contradicted(status)) {
+            return Ok(deadletter::judge(status, filter, &unreadable(why)));
+        }
         let facts = match (status.stage, status.domain, &status.key) {
             (Stage::Deliver, Some(domain), Some(key)) => self.delivery(status, filter, &Topical::new(domain, key.clone()))?,
             (Stage::Validate, Some(domain), Some(key)) => self.validation(status, domain, key, now)?,
             (Stage::Capture, Some(_), _) if status.source_key.is_some() => Facts::default(),
-            _ => Facts { unreadable: Some("the letter does not say which record it is about".to_owned()), ..Facts::default() },
+            _ => unreadable("the letter does not say which record it is about".to_owned()),
         };
         Ok(deadletter::judge(status, filter, &facts))
+    }
+
+    /// Why a letter is not its author's; one that was taken in by a release that did not ask is not sent either.
+    fn contradicted(&self, status: &LetterStatus) -> Option<String> {
+        match self.config.topics.kind(&status.letter_topic) {
+            Some(TopicKind::Dlq(system)) => self.config.author(&system).contradicts(status),
+            _ => Some(format!("it lies in {:?}, which is no topic of letters", status.letter_topic)),
+        }
     }
 
     /// A destination's letter: ledger and golden say what would be sent; a mapping is tried again.

@@ -1,6 +1,6 @@
 //! Letters as they appear, and what closes them without a person.
 
-use deadletter::{Closing, Move};
+use deadletter::{Closing, Lies, Move};
 use kafka::{Fatal, Record};
 use model::{DeadLetter, LetterState, LetterStatus, Outgoing, Receipt, ReceiptOutcome, Stage, Timestamp, Topical};
 
@@ -14,8 +14,25 @@ use crate::{
 type Written = Result<Option<Vec<Outgoing>>, Fatal>;
 
 impl Replayer {
-    /// A record of `dlq.<stage>`.
-    pub(crate) fn letter(&mut self, letter: &DeadLetter, record: &Record, now: Timestamp) -> Written {
+    /// A record of `dlq.<system>`: its letter, or one about it.
+    pub(crate) fn letter_of_author(&mut self, system: &str, letter: &DeadLetter, record: &Record, now: Timestamp) -> Written {
+        let about = self.config.author(system).on_letter(letter, lies(record));
+        if let Some(about) = &about {
+            told(system, about, record);
+        }
+        self.letter(about.as_ref().unwrap_or(letter), record, now)
+    }
+
+    /// A record of `receipt.<destination>`: its receipt, or a letter about it.
+    pub(crate) fn receipt_of_author(&mut self, destination: &str, receipt: &Receipt, record: &Record, now: Timestamp) -> Written {
+        let Some(about) = self.config.author(destination).on_receipt(receipt, lies(record)) else {
+            return self.receipt(receipt, now);
+        };
+        told(destination, &about, record);
+        self.letter(&about, record, now)
+    }
+
+    fn letter(&mut self, letter: &DeadLetter, record: &Record, now: Timestamp) -> Written {
         let (topic, partition, offset) = (&*record.topic, record.partition, record.offset);
         let mut outgoing = Vec::new();
         let mut status = match self.book.letter(&letter.id).cloned() {
@@ -86,8 +103,7 @@ impl Replayer {
         }
     }
 
-    /// A record of `receipt.<destination>`.
-    pub(crate) fn receipt(&mut self, receipt: &Receipt, now: Timestamp) -> Written {
+    fn receipt(&mut self, receipt: &Receipt, now: Timestamp) -> Written {
         let mut outgoing = Vec::new();
         for status in self.book.waiting(receipt.domain, &receipt.key) {
             let Some(closing) = deadletter::by_receipt(&status, receipt) else { continue };
@@ -165,6 +181,16 @@ impl Replayer {
         plan.refused += 1;
         self.put_plan(plan).map(Some)
     }
+}
+
+fn lies(record: &Record) -> Lies<'_> {
+    Lies { topic: &record.topic, partition: record.partition, offset: record.offset, since: record.timestamp }
+}
+
+fn told(system: &str, letter: &DeadLetter, record: &Record) {
+    let Record { topic, partition, offset, .. } = record;
+    tracing::error!(system, %topic, partition, offset, code = letter.code, letter = %letter.id, message = letter.message,
+        "a record says it is of another writer than its topic's: it is not believed");
 }
 
 /// The label `destination` of what happens to a letter, as its stage wrote it.

@@ -169,26 +169,40 @@ impl Bench {
     }
 
     pub(super) fn destination(&mut self, status: &model::DestinationStatus) {
+        self.destination_under(&status.destination, status);
+    }
+
+    pub(super) fn destination_under(&mut self, key: &str, status: &model::DestinationStatus) {
         let value = self.writer.encode(status).unwrap();
-        let record = self.record(&self.topics.destination(), 0, &status.destination, Some(value));
+        let record = self.record(&self.topics.destination(), 0, key, Some(value));
         self.golden.try_send(Followed::Record(record)).unwrap();
     }
 
     /// A letter in its `dlq.<stage>`, processed and committed.
     pub(super) fn letter(&mut self, letter: &DeadLetter) -> Vec<Wrote> {
+        self.letter_in(&letter.system, letter)
+    }
+
+    /// A letter in the `dlq` of somebody, whatever it says of itself.
+    pub(super) fn letter_in(&mut self, stage: &str, letter: &DeadLetter) -> Vec<Wrote> {
         let value = self.writer.encode(letter).unwrap();
         let slot = match (letter.domain, &letter.key) {
             (Some(domain), Some(key)) => key.slot(domain, 12).0,
             _ => 0,
         };
-        let record = self.record(&self.topics.dlq(&letter.system), slot, "key", Some(value));
+        let record = self.record(&self.topics.dlq(stage), slot, "key", Some(value));
         self.keep(&record);
         self.commit(&record)
     }
 
     pub(super) fn receipt(&mut self, receipt: &Receipt) -> Vec<Wrote> {
+        self.receipt_in(&receipt.destination, receipt)
+    }
+
+    /// A receipt in the topic of somebody, whatever it says of itself.
+    pub(super) fn receipt_in(&mut self, destination: &str, receipt: &Receipt) -> Vec<Wrote> {
         let value = self.writer.encode(receipt).unwrap();
-        let record = self.record(&self.topics.receipt(&receipt.destination), 0, "key", Some(value));
+        let record = self.record(&self.topics.receipt(destination), 0, "key", Some(value));
         self.commit(&record)
     }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::bench::{Bench, START, Wrote, code, commands, golden_meta, item, place, refused, states, wish};
 
-fn change(number: u32, sequence: i64, conversions: &serde_json::Value) -> Change {
+pub(super) fn change(number: u32, sequence: i64, conversions: &serde_json::Value) -> Change {
     let data = json!({
         "item_id": format!("P-{number}"), "revision": "A", "descriptions": [{"lang": "en", "text": "Pump"}],
         "item_type": "FINISHED", "lifecycle": "RELEASED", "make_or_buy": "MAKE", "base_uom": "H87",
@@ -38,7 +38,7 @@ fn change(number: u32, sequence: i64, conversions: &serde_json::Value) -> Change
     }
 }
 
-fn letter(bench: &Bench, id: &str, number: u32, change: &Change) -> DeadLetter {
+pub(super) fn letter(bench: &Bench, id: &str, number: u32, change: &Change) -> DeadLetter {
     DeadLetter {
         stage: Stage::Validate,
         system: "validator".into(),
@@ -54,7 +54,7 @@ fn letter(bench: &Bench, id: &str, number: u32, change: &Change) -> DeadLetter {
     }
 }
 
-fn unit(code: &str) -> (RecordKey, Golden) {
+pub(super) fn unit(code: &str) -> (RecordKey, Golden) {
     let key = RecordKey::new(Domain::Reference, &["uom", code]).unwrap();
     let data = json!({"set": "uom", "code": code, "dimension": "piece", "base_code": "H87", "factor_num": 1, "factor_den": 1, "status": "ACTIVE"});
     let data = Data::Reference(Box::new(serde_json::from_value(data).unwrap()));
@@ -155,7 +155,7 @@ fn what_has_moved_on_is_superseded_not_sent() {
     bench.caught_up();
     for number in 1..=2 {
         bench.golden(Domain::Item, &item(number), &Golden { meta: golden_meta(19, &[]), data: None });
-        bench.letter(&refused(&format!("l-{number}"), number, 18));
+        bench.letter(&refused(&format!("mes-ulm/item/3@{number}"), number, 18));
     }
     // Accepted at the destination, but the receipt is still on its way.
     bench.ledger("mes-ulm", &place(1), LedgerState::Clear, Some(19));
@@ -164,8 +164,8 @@ fn what_has_moved_on_is_superseded_not_sent() {
     bench.command(&wish(Act::Run, "p-1"));
     let wrote = bench.run_for(Duration::from_secs(1));
     assert_eq!(commands(&wrote).len(), 1);
-    assert_eq!(bench.status("l-1").state, LetterState::Superseded);
-    assert_eq!(bench.status("l-2").state, LetterState::Replaying);
+    assert_eq!(bench.status("mes-ulm/item/3@1").state, LetterState::Superseded);
+    assert_eq!(bench.status("mes-ulm/item/3@2").state, LetterState::Replaying);
 }
 
 #[test]
@@ -174,7 +174,8 @@ fn a_mapping_that_still_fails_is_found_by_mapping_again() {
     bench.caught_up();
     let data = change(1, 7, &json!([])).data;
     bench.golden(Domain::Item, &item(1), &Golden { meta: golden_meta(18, &[]), data });
-    let failed = DeadLetter { class: LetterClass::Mapping, code: "MAPPING_UNDEFINED".into(), ..refused("l-1", 1, 18) };
+    let failed =
+        DeadLetter { class: LetterClass::Mapping, code: "MAPPING_UNDEFINED".into(), ..refused("mes-ulm/item/3@1", 1, 18) };
     bench.letter(&failed);
     let plan = bench.planned("p-1", code("MAPPING_UNDEFINED"));
     assert_eq!(plan.would_apply + plan.still_failing, 1, "the sample mapping decides: {plan:?}");

@@ -150,7 +150,7 @@ fn a_plan_is_made_anew_after_thirty_minutes_or_under_another_policy() {
 #[test]
 fn a_destination_that_takes_nothing_is_named_and_needs_queue() {
     let mut bench = with_letters(1);
-    bench.destination(&DestinationStatus {
+    let paused = DestinationStatus {
         destination: "mes-ulm".into(),
         domains: vec!["item".into()],
         state: DestinationState::Paused,
@@ -162,7 +162,10 @@ fn a_destination_that_takes_nothing_is_named_and_needs_queue() {
         until: None,
         policy_version: "1".into(),
         at: START,
-    });
+    };
+    bench.destination_under("mes-pune", &paused);
+    assert!(bench.planned("p-0", code("UNIT_UNKNOWN")).not_ready.is_empty(), "said under another one's key");
+    bench.destination(&paused);
     assert_eq!(bench.planned("p-1", code("UNIT_UNKNOWN")).not_ready, ["mes-ulm"]);
     bench.command(&wish(Act::Run, "p-1"));
     assert!(bench.plan("p-1").error.unwrap().contains("mes-ulm takes no records now"));
@@ -177,7 +180,7 @@ fn a_plan_covers_the_letters_that_were_open_when_it_was_made() {
     bench.planned("p-1", PlanFilter { all: true, ..PlanFilter::default() });
     bench.now = bench.now.plus(Duration::from_secs(1));
     bench.golden(Domain::Item, &item(2), &Golden { meta: golden_meta(18, &[]), data: None });
-    bench.letter(&refused("late", 2, 18));
+    bench.letter(&refused("mes-ulm/item/0@late", 2, 18));
     bench.command(&wish(Act::Run, "p-1"));
     let wrote = bench.run_for(Duration::from_secs(1));
     assert_eq!(states(&wrote), [("mes-ulm/item/0@0001", LetterState::Replaying)]);
