@@ -87,16 +87,10 @@ impl service::App for App {
         };
         context.health.not_ready("store", "reading the topics up to where they were at the start");
         metrics::zeros(&fleet);
-        let follow = Follow {
-            store,
-            reads,
-            fleet,
-            group,
-            decoder: Decoder { topics: context.topics.clone(), reader, registry, health: context.health.clone() },
-            progress,
-            health: context.health.clone(),
-            traces: context.traces,
-        };
+        let (topics, health) = (context.topics.clone(), context.health.clone());
+        let decoder = Decoder { topics, fleet: Arc::clone(&fleet), reader, registry, health };
+        let follow =
+            Follow { store, reads, fleet, group, decoder, progress, health: context.health.clone(), traces: context.traces };
         Ok(Self { client, follow, followed, listener, api })
     }
 

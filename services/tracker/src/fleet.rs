@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use deadletter::Author;
 use landscape::{Gate, Landscape};
 use model::{Domain, Golden, RecordKey, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -170,6 +171,14 @@ impl Fleet {
             .or_else(|| self.sources.get(system).map(|part| part.office.as_str()))
             .unwrap_or_default();
         if office.is_empty() { system.to_owned() } else { office.to_owned() }
+    }
+
+    /// Who alone may write the letters, or the receipts, of a system.
+    #[must_use]
+    pub fn author(&self, system: &str) -> Author {
+        let (is_source, is_destination) = (self.sources.contains_key(system), self.destinations.contains_key(system));
+        let office = Some(self.office_of(system)).filter(|_| is_source || is_destination);
+        Author::of(system, is_source, is_destination, office.as_deref())
     }
 
     /// Who answers for a domain's records.

@@ -82,6 +82,7 @@ pub struct Follow {
 /// Turns records into facts.
 pub struct Decoder {
     pub topics: Topics,
+    pub fleet: Arc<Fleet>,
     pub reader: Arc<Reader>,
     pub registry: Arc<Registry>,
     pub health: Health,
@@ -247,7 +248,7 @@ impl Decoder {
     async fn decode(&self, record: &Record) -> Located {
         let mut pause = Duration::from_millis(100);
         loop {
-            match fact::decode(&self.reader, &self.topics, record) {
+            match fact::decode(&self.reader, &self.topics, &self.fleet, record) {
                 Ok(located) => return located,
                 Err(id) => match self.registry.teach(&self.reader, id).await {
                     Ok(()) => {}

@@ -232,6 +232,19 @@ pub(crate) fn receipt(batch: &mut Batch<'_>, destination: &str, record: &Record)
         Some(Err(DecodeError::Unreadable { code, message })) => return unreadable(batch, record, code, message),
         None => return Ok(Outcome::Skip(SkipReason::OutOfScope)),
     };
+    if receipt.destination != destination {
+        // Its letter is the replayer's, which reads the receipts of all destinations.
+        let (claimed, topic) = (&receipt.destination, &*record.topic);
+        tracing::warn!(
+            destination,
+            claimed,
+            topic,
+            partition = record.partition,
+            offset = record.offset,
+            "a receipt names another destination than its topic's"
+        );
+        return Ok(Outcome::Skip(SkipReason::OutOfScope));
+    }
     let target = Topical::new(receipt.domain, receipt.key.clone());
     let applied = matches!(receipt.outcome, ReceiptOutcome::Accepted | ReceiptOutcome::Unchanged);
     if !applied || target.slot(batch.shared.slots()) != record.slot() {

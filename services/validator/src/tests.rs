@@ -415,6 +415,7 @@ fn a_confirmation_is_a_revision_of_its_own_that_the_owners_next_change_keeps() {
     let mut driver = Driver::new();
     driver.send(customer("C-1", 1));
     assert_eq!(driver.receipt("customer/C-1", 1, ReceiptOutcome::Refused, None), Told::Skipped);
+    assert_eq!(driver.receipt_of("mes", "customer/C-1", 1, ReceiptOutcome::Accepted, Some("100044")), Told::Skipped);
     assert_eq!(driver.receipt("customer/C-1", 1, ReceiptOutcome::Accepted, Some("100045")), Told::Accepted);
     assert_eq!(driver.receipt("customer/C-1", 1, ReceiptOutcome::Accepted, Some("100045")), Told::Skipped);
     driver.send(customer("C-1", 2).data(json!({"name": "Renamed"})));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tracker::fact::{Fact, Located};
 
 use crate::{
-    given::{Log, at},
+    given::{Log, at, fleet},
     store::Fixture,
 };
 
@@ -178,6 +178,26 @@ async fn a_discarded_letter_is_told_while_the_plant_lacks_the_record() {
     assert_eq!(lines(&log, 100).await, [json!(["given_up", "mes-ulm", 1, text, "plant Ulm", then])]);
     log.golden("4711/C", 2, "RAW", 90).accepted("mes-ulm", "4711/C", 2, 90, 91);
     assert_eq!(lines(&log, 100).await, Vec::<Value>::new(), "a newer one arrived");
+}
+
+#[tokio::test]
+async fn a_letter_that_is_not_its_writers_is_told_in_words() {
+    let mut log = Log::default();
+    log.refused("mes-ulm", "4711/C", 1, 6);
+    let forged = std::mem::take(&mut log.records).into_iter().find_map(|located| match located.fact {
+        Fact::Letter(letter) => Some(letter),
+        _ => None,
+    });
+    let lies = deadletter::Lies { topic: "mdm.dlq.erp", partition: 3, offset: 17, since: at(6) };
+    let about = fleet().author("erp").on_letter(&forged.unwrap(), lies).unwrap();
+    log.letter(deadletter::opened(&about, lies.topic, 3, 17, at(7)));
+    well(&mut log, 100);
+    let lines = lines(&log, 100).await;
+    assert_eq!(lines[0][3], about.message, "{lines:?}");
+    assert_eq!(
+        (&lines[0][1], &lines[0][4], &lines[0][5]),
+        (&json!("erp"), &json!("item office"), &json!("millrace dlq show erp/dlq/3@17"))
+    );
 }
 
 #[tokio::test]

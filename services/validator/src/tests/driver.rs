@@ -285,9 +285,21 @@ impl Driver {
     }
 
     pub(super) fn receipt(&mut self, record: &str, revision: i64, outcome: ReceiptOutcome, external_id: Option<&str>) -> Told {
+        self.receipt_of("ledger", record, revision, outcome, external_id)
+    }
+
+    /// A receipt in the ledger's topic, whatever it says of itself.
+    pub(super) fn receipt_of(
+        &mut self,
+        destination: &str,
+        record: &str,
+        revision: i64,
+        outcome: ReceiptOutcome,
+        external_id: Option<&str>,
+    ) -> Told {
         let target = Topical::parse(record).unwrap();
         let receipt = Receipt {
-            destination: "ledger".to_owned(),
+            destination: destination.to_owned(),
             domain: target.domain,
             key: target.key.clone(),
             change_id: change_id(1),

@@ -212,6 +212,8 @@ impl Desk<'_> {
             let key = one.as_ref().and_then(|one| one.key.as_ref()).map(|key| key.as_str().to_owned());
             let text = match (&key, &one) {
                 (Some(key), Some(one)) => format!("{domain} {key}: {}", one.message),
+                // It is about no record at all.
+                (None, Some(one)) if domain.is_empty() => one.message.clone(),
                 _ => format!("{} refused, {code}", counted(count, &domain, "record")),
             };
             let text = if state == "EXPIRED" { format!("{text}; never answered, and its bytes are gone") } else { text };
