@@ -9,6 +9,7 @@
 //!   without its command, no command goes out twice, no act of a person goes without its audit entry.
 //! * **Replay goes to the one place that failed** and never to `golden`. What is sent was judged a moment before; the fences of the
 //!   receiving stage decide again, so a replay cannot put older over newer.
+//! * **A letter or a receipt is whose its topic says.** One that says otherwise moves nothing; a letter about it is opened.
 //! * **Nothing in bulk without a filter**, beyond the limit, faster than the rate, or twice at one destination at a time.
 //! * A letter closes by itself when its destination accepts, when golden moves past it, or when a newer letter replaces it.
 //!
