@@ -6,8 +6,8 @@
 //! while it is read says so at its end, and is taken again.
 //!
 //! A file that will be put away is claimed first: renamed into `taking/`, so that whoever writes the next one under its name writes
-//! another file, and whoever still writes this one is seen. It leaves `taking/` unchanged since it was read, or not at all; and what is
-//! written into it after that brings it back.
+//! another file, and whoever still writes this one is seen. It leaves `taking/` unchanged since it was read, or not at all; and it is
+//! watched for a while in `done/`, for its writer may not have finished.
 //!
 //! Not guaranteed: a writer that pauses for longer than the declared while, right behind a line end and without a mark, is read half.
 
@@ -24,7 +24,8 @@ use sha2::{Digest, Sha256};
 /// Where claimed files lie, and where taken ones.
 const TAKING: &str = "taking";
 const DONE: &str = "done";
-/// Files put away whose later growth is looked for.
+/// A file that was put away is watched for so long, and so many are at most.
+const WATCHED: Duration = Duration::from_secs(24 * 60 * 60);
 const MOST_WATCHED: usize = 1_000;
 /// Read of a `.sha256`.
 const LONGEST_SUM: u64 = 4 * 1024;
@@ -37,8 +38,20 @@ pub struct Folder {
     settle: Duration,
     /// By path below the folder.
     seen: HashMap<String, Seen>,
-    /// Put away: place in `done/`, stamp, name.
-    watched: Vec<(String, Stamp, String)>,
+    /// The one put away last is the last one.
+    watched: Vec<Watched>,
+}
+
+/// A file in `done/`, as it was left there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// That it was dropped under.
+    pub name: String,
+    /// In `done/`.
+    pub place: String,
+    pub stamp: Stamp,
+    pub sha256: String,
+    pub since: Instant,
 }
 
 /// Identity of one state of a file, without reading it.
@@ -100,7 +113,6 @@ impl Folder {
     /// # Errors
     /// When the folder cannot be read.
     pub fn scan(&mut self, now: Instant) -> io::Result<Vec<Ready>> {
-        self.bring_back()?;
         let mut found = list(&self.path, "")?;
         match list(&self.path.join(TAKING), "taking/") {
             Ok(claimed) => found.extend(claimed),
@@ -232,36 +244,48 @@ impl Folder {
             _ => {}
         }
         self.seen.remove(&format!("taking/{}", ready.name));
-        self.watch(place, ready.stamp, &ready.name);
         Ok(true)
     }
 
-    /// A file that was put away as `place` by an earlier process: were it written to, it would be taken again.
-    pub fn watch(&mut self, place: &str, stamp: Stamp, name: &str) {
-        self.watched.push((place.to_owned(), stamp, name.to_owned()));
+    /// From now on its changes are told, for a day.
+    pub fn watch(&mut self, file: Watched) {
+        self.watched.retain(|other| other.place != file.place);
+        self.watched.push(file);
         let surplus = self.watched.len().saturating_sub(MOST_WATCHED);
         self.watched.drain(..surplus);
     }
 
-    /// A file that somebody went on writing after it was put away was not whole: it is taken again.
-    fn bring_back(&mut self) -> io::Result<()> {
-        let mut kept = Vec::new();
-        for (place, before, name) in std::mem::take(&mut self.watched) {
-            let source = self.path.join(DONE).join(&place);
-            let found = stamp(&source)?;
-            let target = self.path.join(TAKING).join(&name);
-            match found {
-                // Put elsewhere by somebody: theirs.
-                None => {}
-                Some(found) if found == before || target.exists() => kept.push((place, before, name)),
-                Some(_) => {
-                    tracing::warn!(file = %name, "the file was written to after it was put away; it is taken again");
-                    fs::create_dir_all(self.path.join(TAKING))?;
-                    rename(&source, &target)?;
-                }
+    /// Watched files whose stamp is another one by now; they are no longer watched. One whose name is taken up in `taking/` waits.
+    pub fn changed(&mut self, now: Instant) -> Vec<(Watched, Stamp)> {
+        let (path, mut changed) = (&self.path, Vec::new());
+        self.watched.retain(|file| match stamp(&path.join(DONE).join(&file.place)) {
+            _ if now.duration_since(file.since) >= WATCHED => false,
+            // Put elsewhere by somebody: theirs.
+            Ok(None) => false,
+            Ok(Some(found)) if found != file.stamp && !path.join(TAKING).join(&file.name).exists() => {
+                changed.push((file.clone(), found));
+                false
             }
-        }
-        self.watched = kept;
+            // A folder that cannot be read is the scan's to tell.
+            Ok(Some(_)) | Err(_) => true,
+        });
+        changed
+    }
+
+    /// Where a file that was put away lies.
+    #[must_use]
+    pub fn done(&self, place: &str) -> PathBuf {
+        self.path.join(DONE).join(place)
+    }
+
+    /// Moves a file that was put away back into `taking/`: it is taken again.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn bring_back(&self, file: &Watched) -> io::Result<()> {
+        let taking = self.path.join(TAKING);
+        fs::create_dir_all(&taking)?;
+        rename(&self.done(&file.place), &taking.join(&file.name))?;
         Ok(())
     }
 }

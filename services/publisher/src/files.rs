@@ -14,7 +14,7 @@ use std::{
 
 use connect::{
     csv::{OpenError, Reader},
-    file::{self, Folder, Ready, Stamp, Word, matches},
+    file::{self, Folder, Ready, Stamp, Watched, Word, matches},
     rows::Fault,
 };
 use landscape::{AfterPickup, Content, Input};
@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod again;
+mod late;
 mod rows;
 mod side;
 
@@ -69,8 +70,9 @@ impl From<Exit> for Trouble {
 pub(crate) struct Turn {
     /// None: every stream has what it can have of them.
     ready: Option<Vec<Ready>>,
-    /// Files to put away, and their places.
-    leaving: Vec<(Ready, String)>,
+    /// Files to put away, and how they will lie there.
+    leaving: Vec<(Ready, Watched)>,
+    begun: Instant,
     /// Streams that were not looked at yet.
     streams: VecDeque<usize>,
     /// Of the stream that is looked at.
@@ -131,8 +133,9 @@ impl Files {
     /// Looks at the folder; claims what will be put away.
     fn look(&mut self, now: Instant, capture: &mut Capture) -> Result<Turn, Trouble> {
         if std::mem::take(&mut self.is_new) {
-            self.watch(capture);
+            self.watch(now, capture);
         }
+        self.bring_back(now, capture)?;
         let mut ready = Vec::new();
         for file in self.folder.scan(now).map_err(|error| self.away(&error))? {
             let is_claimed = file.is_claimed || self.after == AfterPickup::Keep || !is_put_away(&file.name, capture);
@@ -147,7 +150,7 @@ impl Files {
             migrate(*stream, capture);
             self.forget(*stream, now, capture);
         }
-        Ok(Turn { ready: Some(ready), leaving: Vec::new(), streams, work: Work::default(), open: None })
+        Ok(Turn { ready: Some(ready), leaving: Vec::new(), begun: now, streams, work: Work::default(), open: None })
     }
 
     /// Does the next part of a turn. False: there is none, and what the last one left is made durable now.
@@ -167,10 +170,10 @@ impl Files {
             } else if let Some(stream) = turn.streams.pop_front() {
                 turn.work = self.work(stream, turn.ready.as_deref().unwrap_or_default(), capture)?;
             } else if let Some(ready) = turn.ready.take() {
-                turn.leaving = self.leaving(ready, capture)?;
+                turn.leaving = self.leaving(ready, turn.begun, capture)?;
                 return Ok(true);
             } else {
-                self.put_away(&turn.leaving)?;
+                self.put_away(std::mem::take(&mut turn.leaving))?;
                 return Ok(false);
             }
         }
@@ -296,7 +299,7 @@ impl Files {
 
     /// Claimed files of which every stream has what they hold. Their places are made durable before they go there, for whoever
     /// still writes to them, even over a restart, is to be seen.
-    fn leaving(&mut self, ready: Vec<Ready>, capture: &mut Capture) -> Result<Vec<(Ready, String)>, Trouble> {
+    fn leaving(&mut self, ready: Vec<Ready>, now: Instant, capture: &mut Capture) -> Result<Vec<(Ready, Watched)>, Trouble> {
         let mut leaving = Vec::new();
         for file in ready.into_iter().filter(|file| file.is_claimed) {
             let Some(sha256) = self.sha256(&file)? else { continue };
@@ -314,31 +317,21 @@ impl Files {
             for (stream, taken) in streams.into_iter().zip(taken) {
                 capture.take_file(stream, &file.name, Some(Taken { away: Some(away(&place, file.stamp)), ..taken }));
             }
-            leaving.push((file, place));
+            let Ready { name, stamp, .. } = file.clone();
+            leaving.push((file, Watched { name, place, stamp, sha256, since: now }));
         }
         Ok(leaving)
     }
 
-    fn put_away(&mut self, leaving: &[(Ready, String)]) -> Result<(), Trouble> {
-        for (file, place) in leaving {
-            if !self.folder.put_away(file, place).map_err(|error| self.away(&error))? {
+    fn put_away(&mut self, leaving: Vec<(Ready, Watched)>) -> Result<(), Trouble> {
+        for (file, left) in leaving {
+            if self.folder.put_away(&file, &left.place).map_err(|error| self.away(&error))? {
+                self.folder.watch(left);
+            } else {
                 tracing::info!(file = %file.name, "the file changed before it was put away; it is taken again");
             }
         }
         Ok(())
-    }
-
-    /// What an earlier process put away.
-    fn watch(&mut self, capture: &Capture) {
-        for stream in 0..capture.source().streams.len() {
-            for (name, taken) in capture.memory.taken(stream) {
-                if let Some(Away { place, size, modified }) = &taken.away {
-                    let since = modified.and_then(|nanos| u64::try_from(nanos).ok()).map(Duration::from_nanos);
-                    let modified = since.map(|since| SystemTime::UNIX_EPOCH + since);
-                    self.folder.watch(place, Stamp { size: *size, modified }, name);
-                }
-            }
-        }
     }
 
     /// What was taken and is gone for good needs no memory. A folder without any file may be a share that is not mounted.

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use connect::file::{Folder, Ready, Word, matches, open, sha256};
+use connect::file::{Folder, Ready, Watched, Word, matches, open, sha256, stamp};
 
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -131,13 +131,39 @@ fn a_claimed_file_is_out_of_the_way_of_the_next_one_and_leaves_as_it_was_read_or
     let ready = drop.ready().remove(0);
     assert!(drop.folder.put_away(&ready, &place).unwrap());
     assert!(!drop.ready_after(SETTLE)[..].is_empty());
+}
 
-    // Its writer was not done with it at all.
-    drop.put(&format!("done/{place}"), "one and more and more");
+#[test]
+fn a_file_that_was_put_away_is_watched_for_a_day() {
+    let mut drop = Drop::new();
+    drop.put("items.csv", "one");
+    drop.put("items.csv.done", "");
+    let (claimed, since) = (drop.claim(), drop.now);
+    assert!(drop.folder.put_away(&claimed, "items.csv").unwrap());
+    let file = Watched { name: claimed.name, place: "items.csv".to_owned(), stamp: claimed.stamp, sha256: String::new(), since };
+    let day = Duration::from_secs(24 * 60 * 60);
+    let second = Duration::from_secs(1);
+
+    drop.folder.watch(file.clone());
+    assert!(drop.folder.changed(since).is_empty());
+    drop.put("done/items.csv", "one and more");
+    drop.put("taking/items.csv", "two");
+    assert!(drop.folder.changed(since).is_empty(), "behind the next one of its name");
+    fs::remove_file(drop.dir.path().join("taking/items.csv")).unwrap();
+    let changed = drop.folder.changed(since + day - second);
+    assert_eq!(changed, [(file.clone(), stamp(&drop.folder.done("items.csv")).unwrap().unwrap())]);
+    assert!(drop.folder.changed(since).is_empty(), "told once");
+
+    drop.folder.watch(file.clone());
+    assert!(drop.folder.changed(since + day).is_empty());
+    assert!(drop.folder.changed(since).is_empty(), "watched no longer");
+
+    drop.folder.bring_back(&file).unwrap();
     assert!(drop.ready_after(Duration::ZERO).is_empty());
-    assert!(drop.dir.path().join("taking/items.csv").exists());
     assert_eq!(drop.ready_after(SETTLE), ["items.csv"]);
     assert!(drop.ready()[0].is_claimed);
+    drop.folder.watch(file);
+    assert!(drop.folder.changed(since).is_empty(), "whoever took it away has it");
 }
 
 #[test]

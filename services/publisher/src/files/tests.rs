@@ -9,6 +9,7 @@ use model::{Change, Cursor, DeadLetter, Domain};
 use super::*;
 use crate::memory::Memory;
 
+mod away;
 mod writers;
 
 const SETTLE: Duration = Duration::from_secs(10);
@@ -117,6 +118,14 @@ impl World {
     fn append(&mut self, name: &str, text: &str) {
         fs::File::options().append(true).open(self.path(name)).unwrap().write_all(text.as_bytes()).unwrap();
         self.touch(name);
+    }
+
+    /// As if a file had been taken that much earlier.
+    fn age(&mut self, entry: &str, age: Duration) {
+        let cursor = self.durable.get_mut(entry).and_then(Option::as_mut).unwrap();
+        let taken: Taken = position::read(cursor.position.as_deref());
+        let at = taken.at - i64::try_from(age.as_micros()).unwrap();
+        cursor.position = Some(position::write(&Taken { at, ..taken }));
     }
 
     fn raise_epoch(&mut self) {
