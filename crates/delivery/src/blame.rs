@@ -2,7 +2,8 @@
 //! tells whether it is right.
 //!
 //! Invariant: a fault that an answer calls the destination's is the record's only where others were served between its failures and
-//! did not fail alike, again and again, for half an hour. A refusal is the destination's where it refuses everybody alike.
+//! did not fail alike, again and again, for half an hour. A refusal is the destination's where it refuses everybody alike; one that names
+//! what is missing there never is.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -167,6 +168,11 @@ impl Blame {
         before: Option<&Suspicion>,
         now: Timestamp,
     ) -> (Fault, Option<Suspicion>) {
+        // It names what is missing there: the destination looked at this record, and everything that waits for one thing says the same.
+        if answer.absence.is_some() {
+            self.refused = None;
+            return (Fault::AsAnswered, None);
+        }
         // It was held back before, and others were accepted since: it is this record after all.
         if before.is_some_and(|before| self.served_since(key, before.at) > 0) {
             return (Fault::AsAnswered, None);

@@ -6,14 +6,17 @@ use std::{
     time::Duration,
 };
 
-use model::{ChangeId, Domain, LetterClass, RecordKey, Slot, Timestamp, Topical};
+use model::{ChangeId, Domain, LetterClass, Reason, RecordKey, Slot, Timestamp, Topical};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     Bug,
     world::{at_slot, removal},
 };
-use crate::{Action, Answer, AnswerClass, Call, Grant, Offer, Operation, Permit, Problem, SlotState, Ticket, Tolerance, Traffic};
+use crate::{
+    Absence, Action, Answer, AnswerClass, Call, Grant, Offer, Operation, Permit, Place, Problem, SlotState, Ticket, Tolerance,
+    Traffic,
+};
 
 const SLOTS: i32 = 4;
 const TICK: i64 = 100;
@@ -50,6 +53,8 @@ struct Plant {
     longest_wait: BTreeMap<String, i64>,
     letters: BTreeMap<String, (String, i64)>,
     calls: Vec<String>,
+    /// What was offered, for whoever reads it again.
+    golden: BTreeMap<i64, Offer<i64>>,
     offset: i64,
     down: i64,
 }
@@ -73,6 +78,7 @@ impl Plant {
             longest_wait: BTreeMap::new(),
             letters: BTreeMap::new(),
             calls: Vec::new(),
+            golden: BTreeMap::new(),
             offset: 0,
             down: 0,
         }
@@ -87,6 +93,7 @@ impl Plant {
         let change_id = ChangeId(uuid::Uuid::from_u128(u128::try_from(self.offset).unwrap()));
         let offer =
             Offer { revision: *revision, change_id, operation: Operation::Upsert, is_deleted: false, ..removal(self.offset) };
+        self.golden.insert(self.offset, offer.clone());
         let slot = slot_of(name);
         let ticket = Ticket { topic: Arc::from("golden"), offset: self.offset };
         self.slots[slot].offer(key, offer, ticket, Timestamp::from_millis(self.now));
@@ -167,8 +174,10 @@ impl Plant {
                         job
                     }
                     Action::WriteLedger(job, ..) | Action::EraseLedger(job, _) | Action::WriteLease(job, _) => job,
-                    Action::Fetch(key, _) => {
-                        self.slots[slot].fetched(&key, None, Timestamp::from_millis(self.now));
+                    Action::Fetch(key, place) => {
+                        let Place::Golden(offset) = place else { panic!("no command asks for exact bytes") };
+                        let found = self.golden.get(&offset).cloned();
+                        self.slots[slot].fetched(&key, found, Timestamp::from_millis(self.now));
                         continue;
                     }
                     Action::Done(_) | Action::Count(..) => continue,
@@ -329,4 +338,30 @@ fn one_record_that_is_refused_is_parked_at_once() {
         plant.run(1_000, &mut |_, _| trouble(AnswerClass::Permanent, "UNIT_UNKNOWN"));
         assert_eq!(plant.letters.len(), 1, "{is_stranger}");
     }
+}
+
+#[test]
+fn many_records_that_wait_for_one_that_is_missing_there_do_not_take_the_destination_down() {
+    let unit = Topical::parse("reference/uom/PAL").unwrap();
+    let hold = Duration::from_secs(3600);
+    let mut plant = Plant::new(1, None);
+    let mut lacks = |name: &str, _: &mut StdRng| {
+        let absence = Some(Absence { record: unit.clone(), hold, is_there: false });
+        if name.starts_with('i') { Answer { absence, ..trouble(AnswerClass::Permanent, "HTTP_422") } } else { yes() }
+    };
+    for number in 0..50 {
+        plant.offer(&format!("i{number}"));
+    }
+    plant.run(MINUTE, &mut lacks);
+    assert_eq!(plant.down, 0);
+    let awaits = plant.slots.iter().flat_map(SlotState::waiting).filter(|(_, reason)| *reason == Reason::Dependency);
+    assert_eq!(awaits.count(), 50, "each says what it waits for");
+    assert_eq!(plant.calls.len(), 50, "and is called once");
+    assert_eq!(plant.letters, BTreeMap::new());
+    for slot in 0..plant.slots.len() {
+        plant.slots[slot].arrived(&unit, Timestamp::from_millis(plant.now));
+        plant.carry_out(slot);
+    }
+    plant.run(MINUTE, &mut |_, _| yes());
+    assert!(plant.waiting.is_empty(), "{:?}", plant.waiting);
 }
